@@ -1,0 +1,47 @@
+// The schema of the source on the target: taken with pg_dump, split into what is needed before the data and what is
+// created after it, stage by stage and in parallel, each object in one transaction with its mark in the state.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "apply/state.h"
+#include "stream/connection.h"
+#include "stream/stop_signal.h"
+
+namespace walferry {
+
+struct SchemaDump {
+  std::string pre_data_sql;
+  std::vector<SchemaObject> post_data;
+};
+
+struct SchemaDumpOptions {
+  std::string source;    // conninfo; the password reaches pg_dump by its environment
+  std::string snapshot;  // "" for none
+  // Tables left out by the user's choice (--tables, --exclude-tables), with everything that belongs to them.
+  std::vector<TableName> excluded_tables;
+  bool keep_owners = true;  // Else --no-owner --no-privileges.
+};
+
+// Runs the pg_dump whose version fits the source (PATH and Debian's /usr/lib/postgresql/N/bin are searched).
+absl::StatusOr<SchemaDump> DumpSchema(const SchemaDumpOptions& options, int source_version, const StopSignal& stop);
+
+// pre-data, post-data objects and the new phase of the migration in one transaction: all or nothing.
+absl::Status CreatePreData(Connection& target, const MigrationRecord& migration, const SchemaDump& dump);
+
+struct ObjectProgress {
+  SchemaObject object;
+  std::int64_t done = 0;
+  std::int64_t total = 0;
+};
+// Creates the objects of the stages up to and with `last` that are not done, `jobs` at a time within a stage.
+absl::Status CreateObjects(const std::string& target, const std::string& migration, ObjectStage last, int jobs,
+                           const StopSignal& stop, std::function<void(const ObjectProgress&)> done);
+
+// ANALYZE of each table, `jobs` at a time, then of partitioned roots.
+absl::Status AnalyzeTables(const std::string& target, const std::vector<TableName>& tables, int jobs,
+                           const StopSignal& stop);
+
+}  // namespace walferry

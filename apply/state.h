@@ -1,0 +1,135 @@
+// What a migration knows, kept in schema `walferry` on the target, so that any machine can continue it (DESIGN.md §5).
+//
+//   walferry.migration      one row each: pinned source identity, slot, publication, phase, what was confirmed
+//   walferry.lane           the position of each lane: advanced by compare-and-set in the transaction of the data
+//   walferry.table_state    per table: phase, the position of its copy, rows, bytes, counters
+//   walferry.schema_object  what is created after the data (indexes, constraints, triggers …): SQL text, stage, done
+//   walferry.event          what happened when
+//
+// Functions here are one statement each unless they say otherwise, so they may be part of the caller's transaction.
+// All of the schema's SQL stands in state.cc, position.cc and nowhere else.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "decoder/lsn.h"
+#include "stream/connection.h"
+#include "stream/publication.h"
+
+namespace walferry {
+
+// In the order in which a migration goes through them. `stream` alone begins at kFollow.
+enum class Phase { kCheck, kPublication, kSlot, kSchema, kCopy, kIndexes, kCatchUp, kFollow, kCutover, kDone };
+std::string_view PhaseName(Phase phase);  // "check", "publication", …, "catch-up", "follow", "cutover", "done"
+absl::StatusOr<Phase> ParsePhase(std::string_view name);
+
+struct MigrationRecord {
+  std::string name;
+  Phase phase = Phase::kCheck;
+  std::string system_id;  // Pinned when the migration is made, as are the next fields.
+  std::int64_t timeline = 0;
+  std::string source_database;
+  std::string slot;
+  std::string publication;
+  bool owns_slot = false;         // Made by this migration, so dropped by its cleanup.
+  bool owns_publication = false;
+  bool copies_schema = false;     // --schema copy
+  int lanes = 1;
+  Lsn slot_lsn;                   // The slot's consistent point.
+  Lsn confirmed;                  // The highest LSN that the source was or is about to be told (position.h, fence).
+  Lsn copy_lsn;                   // The highest position of a table's copy: from here on all tables belong together.
+  bool stop_requested = false;    // Another command asks the running one to end at the next chance.
+  // Written by the running command every second or so; the clock is the target's.
+  std::int64_t heartbeat_age_ms = -1;  // -1: never.
+  std::string runtime;                 // JSON text, as `status` wants it; "" at first.
+};
+
+enum class TablePhase { kWaiting, kCopying, kCopied };
+std::string_view TablePhaseName(TablePhase phase);  // "waiting", "copying", "copied"
+
+struct TableCounters {
+  std::int64_t inserts = 0;
+  std::int64_t updates = 0;
+  std::int64_t deletes = 0;
+  std::int64_t truncates = 0;
+  std::int64_t missing_rows = 0;  // UPDATEs and DELETEs that found no row.
+  std::int64_t conflicts = 0;     // Changes skipped under --on-conflict skip-logged.
+  TableCounters& operator+=(const TableCounters& other);
+  friend bool operator==(const TableCounters&, const TableCounters&) = default;
+};
+
+struct TableRecord {
+  TableName table;
+  TablePhase phase = TablePhase::kWaiting;
+  Lsn position;  // The consistent point of the snapshot that it was copied under: older transactions are in the copy.
+  std::int64_t rows = 0;   // Of the copy.
+  std::int64_t bytes = 0;  // Of the copy, as they went over the wire.
+  TableCounters counters;  // Of the stream.
+};
+
+// Stages of what is created after the data; each needs the ones before.
+enum class ObjectStage { kIndex, kAttach, kForeignKey, kTrigger };
+std::string_view ObjectStageName(ObjectStage stage);
+
+struct SchemaObject {
+  std::int64_t id = 0;  // Order of the dump.
+  ObjectStage stage = ObjectStage::kIndex;
+  std::string kind;  // INDEX, CONSTRAINT, FK CONSTRAINT, TRIGGER, …
+  std::string name;  // For people.
+  std::string sql;
+  bool done = false;
+};
+
+// Creates schema, tables and the guard function where they are missing (CREATE … IF NOT EXISTS, in a transaction of
+// its own, serialized between processes). Needs CREATE on the target database.
+absl::Status EnsureStateSchema(Connection& target);
+absl::StatusOr<bool> StateSchemaExists(Connection& target);
+
+// A session-level advisory lock for the migration's running writer; released with the connection. False: held by
+// another session. The compare-and-set of the lanes is what is relied on; this gives the early, clear refusal.
+absl::StatusOr<bool> TryLockMigration(Connection& target, const std::string& name);
+// Whether some session holds that lock.
+absl::StatusOr<bool> MigrationIsLocked(Connection& target, const std::string& name);
+
+absl::StatusOr<std::optional<MigrationRecord>> LoadMigration(Connection& target, const std::string& name);
+// All fields but heartbeat, runtime, stop_requested.
+absl::Status InsertMigration(Connection& target, const MigrationRecord& record);
+// Phase, owns_*, slot_lsn, copy_lsn, slot, publication. Never `confirmed`.
+absl::Status UpdateMigration(Connection& target, const MigrationRecord& record);
+absl::Status RequestStop(Connection& target, const std::string& name, bool requested);
+// Heartbeat with runtime JSON; returns whether a stop is requested.
+absl::StatusOr<bool> WriteHeartbeat(Connection& target, const std::string& name, const std::string& runtime);
+// Removes every row of the migration; drops schema walferry when no migration is left.
+absl::Status DeleteMigration(Connection& target, const std::string& name);
+
+// Sets the position of lanes [0, lanes) where there is none yet.
+absl::Status InitializeLanes(Connection& target, const std::string& name, int lanes, Lsn position);
+absl::StatusOr<std::vector<Lsn>> LoadLanes(Connection& target, const std::string& name);
+
+absl::StatusOr<std::vector<TableRecord>> LoadTables(Connection& target, const std::string& name);
+// Adds tables that are not there yet, as kWaiting.
+absl::Status AddTables(Connection& target, const std::string& name, const std::vector<TableName>& tables);
+// Phase, position, rows and bytes.
+absl::Status UpdateTable(Connection& target, const std::string& name, const TableRecord& record);
+// Adds to the stream's counters.
+absl::Status AddCounters(Connection& target, const std::string& name,
+                         const std::map<TableName, TableCounters>& counters);
+
+absl::Status InsertObjects(Connection& target, const std::string& name, const std::vector<SchemaObject>& objects);
+absl::StatusOr<std::vector<SchemaObject>> LoadObjects(Connection& target, const std::string& name);
+absl::Status MarkObjectDone(Connection& target, const std::string& name, std::int64_t id);
+
+struct EventRecord {
+  std::string at;  // ISO 8601, UTC
+  std::string kind;
+  std::string detail;
+};
+absl::Status AddEvent(Connection& target, const std::string& name, const std::string& kind,
+                      const std::string& detail);
+absl::StatusOr<std::vector<EventRecord>> LoadEvents(Connection& target, const std::string& name, int newest);
+
+}  // namespace walferry

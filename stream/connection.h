@@ -1,0 +1,157 @@
+// One libpq connection, owned and never shared between threads. With its .cc, the wrapper behind which libpq hides:
+// only stream/connection.cc, stream/transport_libpq.cc and apply/pipeline.cc include libpq-fe.h.
+//
+// Every wait is a poll() on the socket and on the stop signal; when a stop is requested, the running statement is
+// cancelled on the server and the call returns kCancelled. Errors carry the server's SQLSTATE (see SqlstateOf), the
+// server's own words and never the password. A lost or refused connection is kUnavailable.
+// https://www.postgresql.org/docs/current/libpq.html
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "decoder/status.h"
+#include "stream/stop_signal.h"
+
+struct pg_conn;    // PGconn
+struct pg_result;  // PGresult
+
+namespace walferry {
+
+struct ConnectOptions {
+  // A conninfo string or URI; all that libpq understands (services, pgpass, sslmode, several hosts).
+  std::string conninfo;
+  std::string application_name = "walferry";
+  // replication=database: a logical walsender, which takes replication commands and simple-protocol SQL.
+  bool replication = false;
+  // SET after login, one by one (managed proxies refuse start-up options). Besides these every connection gets what
+  // the text formats depend on: UTF8, DateStyle ISO, IntervalStyle postgres, TimeZone UTC, extra_float_digits 3,
+  // bytea_output hex, an empty search_path, row_security off, and no timeouts.
+  std::vector<std::pair<std::string, std::string>> settings;
+  absl::Duration connect_timeout = absl::Seconds(15);
+  // Not owned; may be null. Must outlive the connection.
+  const StopSignal* stop = nullptr;
+};
+
+// The rows of one statement. Views borrow the Result.
+class Result {
+ public:
+  explicit Result(pg_result* result) : result_(result) {}
+  Result(Result&&) noexcept = default;
+  Result& operator=(Result&&) noexcept = default;
+  ~Result() = default;
+
+  int rows() const;
+  int columns() const;
+  bool IsNull(int row, int column) const;
+  std::string_view Get(int row, int column) const;  // Empty for NULL.
+  std::optional<std::string_view> GetOptional(int row, int column) const;
+  std::int64_t GetInt(int row, int column) const;  // 0 where it is not a number.
+  bool GetBool(int row, int column) const;         // 't'
+  // Rows inserted, updated, deleted, copied or selected, as the command tag says.
+  std::int64_t affected() const;
+
+ private:
+  struct Clear {
+    void operator()(pg_result* result) const;
+  };
+  std::unique_ptr<pg_result, Clear> result_;
+};
+
+// A text parameter; nullopt is NULL.
+using Parameter = std::optional<std::string_view>;
+
+class Connection {
+ public:
+  static absl::StatusOr<Connection> Open(const ConnectOptions& options);
+
+  Connection(Connection&&) noexcept = default;
+  Connection& operator=(Connection&&) noexcept = default;
+  ~Connection() = default;
+
+  // One or several statements in the simple protocol; the result is the last one's. Also replication commands
+  // that return rows.
+  absl::StatusOr<Result> Execute(const std::string& sql);
+  // One statement with text parameters $1, $2, … (extended protocol; not on a replication connection).
+  absl::StatusOr<Result> Execute(const std::string& sql, std::span<const Parameter> parameters);
+  absl::StatusOr<Result> Execute(const std::string& sql, std::initializer_list<Parameter> parameters) {
+    return Execute(sql, std::span<const Parameter>(parameters.begin(), parameters.size()));
+  }
+
+  // COPY … TO STDOUT. Read until nullopt; the view is valid until the next call on this connection.
+  absl::Status BeginCopyOut(const std::string& sql);
+  absl::StatusOr<std::optional<std::string_view>> ReadCopyData();
+  // COPY … FROM STDIN. Write any number of pieces, then end it: rows copied, or, with an abort reason, an error.
+  absl::Status BeginCopyIn(const std::string& sql);
+  absl::Status WriteCopyData(std::string_view bytes);
+  absl::StatusOr<std::int64_t> EndCopyIn();
+  void AbortCopyIn(const std::string& reason);
+
+  // As libpq: 150020.
+  int server_version() const;
+  // A parameter that the server reported: server_encoding, is_superuser, …; empty where unknown.
+  std::string ReportedParameter(const std::string& name) const;
+  std::string host() const;
+  std::string port() const;
+  std::string user() const;
+  std::string database() const;
+  // True for unix sockets and addresses of the loopback range.
+  bool is_loopback() const;
+  // TLS in use, with the certificate verified against the host name (sslmode verify-full) or the CA (verify-ca).
+  bool has_verified_tls() const;
+  int backend_pid() const;
+  // False once libpq knows that the connection is gone.
+  bool alive() const;
+
+  // For the transport and the pipeline, which continue on this connection's protocol themselves.
+  pg_conn* native() const { return connection_.get(); }
+  const StopSignal* stop() const { return stop_; }
+  // Waits until the socket is readable (or writable too), a stop is requested or the deadline passes.
+  absl::Status Wait(bool for_writing, absl::Time deadline = absl::InfiniteFuture());
+  // The connection's last error as a status (see above), with the password of the conninfo blotted out.
+  absl::Status LastError() const;
+
+ private:
+  struct Finish {
+    void operator()(pg_conn* connection) const;
+  };
+  Connection() = default;
+
+  std::unique_ptr<pg_conn, Finish> connection_;
+  const StopSignal* stop_ = nullptr;
+  struct FreeCopyData {
+    void operator()(char* data) const;
+  };
+  std::unique_ptr<char, FreeCopyData> copy_data_;
+};
+
+// "schema"."table" and 'literal', quoted as SQL needs it (also for E'' cases). Inputs are UTF-8.
+std::string QuoteIdentifier(std::string_view identifier);
+std::string QuoteLiteral(std::string_view literal);
+std::string QuoteName(std::string_view schema, std::string_view name);
+
+// The five characters, or empty where the error did not come from a server.
+std::string SqlstateOf(const absl::Status& status);
+// Puts an SQLSTATE on a status; for the places that turn a libpq result into a status.
+absl::Status WithSqlstate(absl::Status status, std::string_view sqlstate);
+// Whether the same thing, tried again later, may succeed: connection gone, server starting or shutting down, a
+// failover, read-only or out of disk for now, serialization failure, deadlock, slot still active.
+bool IsRetryable(const absl::Status& status);
+
+// The conninfo for a child process: without the password (which goes to the child as PGPASSWORD).
+struct ChildConninfo {
+  std::string conninfo;
+  std::string password;
+};
+absl::StatusOr<ChildConninfo> ConninfoForChild(const std::string& conninfo);
+// The conninfo for people: host, port, database and user, nothing else.
+std::string DescribeConninfo(const std::string& conninfo);
+
+}  // namespace walferry

@@ -1,0 +1,33 @@
+// Publications on the source. They are made before the slot: up to version 17 a publication that is younger than the
+// slot's position makes decoding fail for good.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "stream/connection.h"
+
+namespace walferry {
+
+struct TableName {
+  std::string schema;
+  std::string name;
+  friend auto operator<=>(const TableName&, const TableName&) = default;
+  std::string ToString() const { return schema + "." + name; }
+};
+
+absl::StatusOr<bool> PublicationExists(Connection& source, const std::string& name);
+
+// CREATE PUBLICATION name FOR TABLE ONLY …, for an explicit list (FOR ALL TABLES would break the source application's
+// updates of tables without a replica identity, also of later ones). Needs CREATE on the database and ownership of
+// the tables. Partitioned tables: the leaves are what is published unless via_root.
+absl::Status CreatePublication(Connection& source, const std::string& name, const std::vector<TableName>& tables,
+                               bool via_root);
+
+// What it publishes, as the stream will name it: pg_publication_tables.
+absl::StatusOr<std::vector<TableName>> PublishedTables(Connection& source, const std::string& name);
+
+// Fine where it does not exist.
+absl::Status DropPublication(Connection& source, const std::string& name);
+
+}  // namespace walferry
