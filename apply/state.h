@@ -7,7 +7,7 @@
 //   walferry.event          what happened when
 //
 // Functions here are one statement each unless they say otherwise, so they may be part of the caller's transaction.
-// All of the schema's SQL stands in state.cc, position.cc and nowhere else.
+// All of the schema's SQL stands in state_schema.cc (DDL), state.cc, position.cc and nowhere else.
 #pragma once
 
 #include <cstdint>
@@ -84,9 +84,11 @@ struct SchemaObject {
   bool done = false;
 };
 
-// Creates schema, tables and the guard function where they are missing (CREATE … IF NOT EXISTS, in a transaction of
-// its own, serialized between processes). Needs CREATE on the target database.
+// Creates schema, tables and the guard function where they are missing, in a transaction of its own, serialized between
+// processes. Needs CREATE on the target database, or a schema walferry made beforehand that the role may create in.
+// kFailedPrecondition with what to grant, or where the state was written in another format.
 absl::Status EnsureStateSchema(Connection& target);
+// Reads the catalog only, so that a role without any privilege on the schema gets an answer. Other format: an error.
 absl::StatusOr<bool> StateSchemaExists(Connection& target);
 
 // A session-level advisory lock for the migration's running writer; released with the connection. False: held by
@@ -103,7 +105,8 @@ absl::Status UpdateMigration(Connection& target, const MigrationRecord& record);
 absl::Status RequestStop(Connection& target, const std::string& name, bool requested);
 // Heartbeat with runtime JSON; returns whether a stop is requested.
 absl::StatusOr<bool> WriteHeartbeat(Connection& target, const std::string& name, const std::string& runtime);
-// Removes every row of the migration; drops schema walferry when no migration is left.
+// Removes every row of the migration, then drops schema walferry when no migration is left (two statements; fine to
+// repeat after a failure between them).
 absl::Status DeleteMigration(Connection& target, const std::string& name);
 
 // Sets the position of lanes [0, lanes) where there is none yet.

@@ -1,0 +1,350 @@
+// Tested by tests/apply/state_test.cc.
+#include "apply/state.h"
+
+#include <algorithm>
+#include <array>
+
+namespace walferry {
+namespace {
+
+constexpr std::array<std::string_view, 10> kPhaseNames = {
+    "check", "publication", "slot", "schema", "copy", "indexes", "catch-up", "follow", "cutover", "done"};
+constexpr std::array<std::string_view, 3> kTablePhaseNames = {"waiting", "copying", "copied"};
+constexpr std::array<std::string_view, 4> kObjectStageNames = {"index", "attach", "foreign key", "trigger"};
+
+// First half of the key of the writer's advisory lock; the second is a hash of the migration's name.
+constexpr std::string_view kWriterLock = "2002871925, pg_catalog.hashtext($1)";
+
+// A statement takes 65535 parameters at most.
+constexpr std::size_t kRowsPerStatement = 2000;
+
+template <typename Enum, std::size_t n>
+absl::StatusOr<Enum> ParseName(const std::array<std::string_view, n>& names, std::string_view name,
+                               std::string_view what) {
+  const auto found = std::find(names.begin(), names.end(), name);
+  if (found == names.end()) {
+    return Errorf(absl::StatusCode::kFailedPrecondition, "unknown %s \"%s\" in schema walferry", what, name);
+  }
+  return static_cast<Enum>(found - names.begin());
+}
+
+absl::StatusOr<Lsn> GetLsn(const Result& result, int row, int column) {
+  return Lsn::Parse(result.Get(row, column));
+}
+
+std::string_view BoolText(bool value) {
+  return value ? "true" : "false";
+}
+
+absl::Status ExpectOneRow(const absl::StatusOr<Result>& result, const std::string& name) {
+  if (!result.ok()) return result.status();
+  if (result->affected() == 1) return absl::OkStatus();
+  return Errorf(absl::StatusCode::kFailedPrecondition,
+                "the state of migration \"%s\" is gone from schema walferry of the target", name);
+}
+
+// "($2,$3),($4,$5)": `rows` rows of `columns` parameters; $1 is the migration's name.
+std::string ParameterRows(std::size_t rows, std::size_t columns) {
+  std::string sql;
+  std::size_t number = 2;
+  for (std::size_t row = 0; row < rows; ++row) {
+    sql += row == 0 ? "(" : ",(";
+    for (std::size_t column = 0; column < columns; ++column) {
+      if (column > 0) sql += ',';
+      sql += '$';
+      sql += std::to_string(number++);
+    }
+    sql += ')';
+  }
+  return sql;
+}
+
+// Runs `before` VALUES … `after` with the rows as parameters, some thousand a statement.
+absl::Status ExecuteWithRows(Connection& target, const std::string& name, const std::string& before,
+                             const std::vector<std::vector<std::string>>& rows, const std::string& after) {
+  for (std::size_t begin = 0; begin < rows.size(); begin += kRowsPerStatement) {
+    const std::size_t end = std::min(rows.size(), begin + kRowsPerStatement);
+    std::vector<Parameter> parameters = {name};
+    for (std::size_t row = begin; row < end; ++row) {
+      parameters.insert(parameters.end(), rows[row].begin(), rows[row].end());
+    }
+    const std::string sql =
+        before + " (VALUES " + ParameterRows(end - begin, rows[begin].size()) + ") " + after;
+    WF_RETURN_IF_ERROR(target.Execute(sql, parameters).status());
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<MigrationRecord> ReadMigration(const Result& row) {
+  MigrationRecord record;
+  record.name = row.Get(0, 0);
+  WF_ASSIGN_OR_RETURN(record.phase, ParsePhase(row.Get(0, 1)));
+  record.system_id = row.Get(0, 2);
+  record.timeline = row.GetInt(0, 3);
+  record.source_database = row.Get(0, 4);
+  record.slot = row.Get(0, 5);
+  record.publication = row.Get(0, 6);
+  record.owns_slot = row.GetBool(0, 7);
+  record.owns_publication = row.GetBool(0, 8);
+  record.copies_schema = row.GetBool(0, 9);
+  record.lanes = static_cast<int>(row.GetInt(0, 10));
+  WF_ASSIGN_OR_RETURN(record.slot_lsn, GetLsn(row, 0, 11));
+  WF_ASSIGN_OR_RETURN(record.confirmed, GetLsn(row, 0, 12));
+  WF_ASSIGN_OR_RETURN(record.copy_lsn, GetLsn(row, 0, 13));
+  record.stop_requested = row.GetBool(0, 14);
+  record.heartbeat_age_ms = row.IsNull(0, 15) ? -1 : row.GetInt(0, 15);
+  record.runtime = row.Get(0, 16);
+  return record;
+}
+
+}  // namespace
+
+std::string_view PhaseName(Phase phase) {
+  return kPhaseNames[static_cast<std::size_t>(phase)];
+}
+
+absl::StatusOr<Phase> ParsePhase(std::string_view name) {
+  return ParseName<Phase>(kPhaseNames, name, "phase");
+}
+
+std::string_view TablePhaseName(TablePhase phase) {
+  return kTablePhaseNames[static_cast<std::size_t>(phase)];
+}
+
+std::string_view ObjectStageName(ObjectStage stage) {
+  return kObjectStageNames[static_cast<std::size_t>(stage)];
+}
+
+TableCounters& TableCounters::operator+=(const TableCounters& other) {
+  inserts += other.inserts;
+  updates += other.updates;
+  deletes += other.deletes;
+  truncates += other.truncates;
+  missing_rows += other.missing_rows;
+  conflicts += other.conflicts;
+  return *this;
+}
+
+absl::StatusOr<bool> TryLockMigration(Connection& target, const std::string& name) {
+  WF_ASSIGN_OR_RETURN(
+      Result row,
+      target.Execute(absl::StrFormat("SELECT pg_catalog.pg_try_advisory_lock(%s)", kWriterLock), {name}));
+  return row.GetBool(0, 0);
+}
+
+absl::StatusOr<bool> MigrationIsLocked(Connection& target, const std::string& name) {
+  WF_ASSIGN_OR_RETURN(
+      Result row,
+      target.Execute(
+          "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted "
+          "AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) "
+          "AND classid = 2002871925 AND objid = pg_catalog.hashtext($1)::oid AND objsubid = 2)",
+          {name}));
+  return row.GetBool(0, 0);
+}
+
+absl::StatusOr<std::optional<MigrationRecord>> LoadMigration(Connection& target, const std::string& name) {
+  WF_ASSIGN_OR_RETURN(
+      Result row,
+      target.Execute(
+          "SELECT name, phase, system_id, timeline, source_database, slot, publication, owns_slot, "
+          "owns_publication, copies_schema, lanes, slot_lsn, confirmed, copy_lsn, stop_requested, "
+          "(extract(epoch FROM pg_catalog.clock_timestamp() - heartbeat) * 1000)::bigint, runtime "
+          "FROM walferry.migration WHERE name = $1",
+          {name}));
+  if (row.rows() == 0) return std::nullopt;
+  WF_ASSIGN_OR_RETURN(MigrationRecord record, ReadMigration(row));
+  return record;
+}
+
+absl::Status InsertMigration(Connection& target, const MigrationRecord& record) {
+  return target
+      .Execute(
+          "INSERT INTO walferry.migration (name, phase, system_id, timeline, source_database, slot, "
+          "publication, "
+          "owns_slot, owns_publication, copies_schema, lanes, slot_lsn, confirmed, copy_lsn) "
+          "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+          {record.name, PhaseName(record.phase), record.system_id, std::to_string(record.timeline),
+           record.source_database, record.slot, record.publication, BoolText(record.owns_slot),
+           BoolText(record.owns_publication), BoolText(record.copies_schema), std::to_string(record.lanes),
+           record.slot_lsn.ToString(), record.confirmed.ToString(), record.copy_lsn.ToString()})
+      .status();
+}
+
+absl::Status UpdateMigration(Connection& target, const MigrationRecord& record) {
+  return ExpectOneRow(
+      target.Execute(
+          "UPDATE walferry.migration SET phase = $2, owns_slot = $3, owns_publication = $4, slot_lsn = $5, "
+          "copy_lsn = $6, slot = $7, publication = $8 WHERE name = $1",
+          {record.name, PhaseName(record.phase), BoolText(record.owns_slot),
+           BoolText(record.owns_publication), record.slot_lsn.ToString(), record.copy_lsn.ToString(),
+           record.slot, record.publication}),
+      record.name);
+}
+
+absl::Status RequestStop(Connection& target, const std::string& name, bool requested) {
+  return ExpectOneRow(target.Execute("UPDATE walferry.migration SET stop_requested = $2 WHERE name = $1",
+                                     {name, BoolText(requested)}),
+                      name);
+}
+
+absl::StatusOr<bool> WriteHeartbeat(Connection& target, const std::string& name, const std::string& runtime) {
+  absl::StatusOr<Result> row = target.Execute(
+      "UPDATE walferry.migration SET heartbeat = pg_catalog.clock_timestamp(), runtime = $2 WHERE name = $1 "
+      "RETURNING stop_requested",
+      {name, runtime});
+  WF_RETURN_IF_ERROR(ExpectOneRow(row, name));
+  return row->GetBool(0, 0);
+}
+
+absl::Status InitializeLanes(Connection& target, const std::string& name, int lanes, Lsn position) {
+  return target
+      .Execute(
+          "INSERT INTO walferry.lane (migration, lane, position) "
+          "SELECT $1, lane, $3 FROM pg_catalog.generate_series(0, $2::integer - 1) lane ON CONFLICT DO "
+          "NOTHING",
+          {name, std::to_string(lanes), position.ToString()})
+      .status();
+}
+
+absl::StatusOr<std::vector<Lsn>> LoadLanes(Connection& target, const std::string& name) {
+  WF_ASSIGN_OR_RETURN(
+      Result rows,
+      target.Execute("SELECT position FROM walferry.lane WHERE migration = $1 ORDER BY lane", {name}));
+  std::vector<Lsn> lanes;
+  for (int row = 0; row < rows.rows(); ++row) {
+    WF_ASSIGN_OR_RETURN(Lsn position, GetLsn(rows, row, 0));
+    lanes.push_back(position);
+  }
+  return lanes;
+}
+
+absl::StatusOr<std::vector<TableRecord>> LoadTables(Connection& target, const std::string& name) {
+  WF_ASSIGN_OR_RETURN(
+      Result rows,
+      target.Execute("SELECT schema_name, table_name, phase, position, rows, bytes, inserts, updates, "
+                     "deletes, truncates, missing_rows, conflicts FROM walferry.table_state "
+                     "WHERE migration = $1 ORDER BY schema_name, table_name",
+                     {name}));
+  std::vector<TableRecord> tables;
+  for (int row = 0; row < rows.rows(); ++row) {
+    TableRecord record;
+    record.table = {std::string(rows.Get(row, 0)), std::string(rows.Get(row, 1))};
+    WF_ASSIGN_OR_RETURN(record.phase,
+                        ParseName<TablePhase>(kTablePhaseNames, rows.Get(row, 2), "table phase"));
+    WF_ASSIGN_OR_RETURN(record.position, GetLsn(rows, row, 3));
+    record.rows = rows.GetInt(row, 4);
+    record.bytes = rows.GetInt(row, 5);
+    record.counters = {rows.GetInt(row, 6), rows.GetInt(row, 7),  rows.GetInt(row, 8),
+                       rows.GetInt(row, 9), rows.GetInt(row, 10), rows.GetInt(row, 11)};
+    tables.push_back(std::move(record));
+  }
+  return tables;
+}
+
+absl::Status AddTables(Connection& target, const std::string& name, const std::vector<TableName>& tables) {
+  std::vector<std::vector<std::string>> rows;
+  for (const TableName& table : tables) rows.push_back({table.schema, table.name});
+  return ExecuteWithRows(
+      target, name,
+      "INSERT INTO walferry.table_state (migration, schema_name, table_name) SELECT $1, v.* FROM", rows,
+      "v ON CONFLICT DO NOTHING");
+}
+
+absl::Status UpdateTable(Connection& target, const std::string& name, const TableRecord& record) {
+  absl::StatusOr<Result> updated = target.Execute(
+      "UPDATE walferry.table_state SET phase = $4, position = $5, rows = $6, bytes = $7 "
+      "WHERE migration = $1 AND schema_name = $2 AND table_name = $3",
+      {name, record.table.schema, record.table.name, TablePhaseName(record.phase), record.position.ToString(),
+       std::to_string(record.rows), std::to_string(record.bytes)});
+  if (!updated.ok()) return updated.status();
+  if (updated->affected() == 1) return absl::OkStatus();
+  return Errorf(absl::StatusCode::kFailedPrecondition, "table %s is not part of migration \"%s\"",
+                record.table.ToString(), name);
+}
+
+absl::Status AddCounters(Connection& target, const std::string& name,
+                         const std::map<TableName, TableCounters>& counters) {
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& [table, counted] : counters) {
+    rows.push_back({table.schema, table.name, std::to_string(counted.inserts),
+                    std::to_string(counted.updates), std::to_string(counted.deletes),
+                    std::to_string(counted.truncates), std::to_string(counted.missing_rows),
+                    std::to_string(counted.conflicts)});
+  }
+  return ExecuteWithRows(
+      target, name,
+      "UPDATE walferry.table_state t SET inserts = t.inserts + v.inserts::bigint, "
+      "updates = t.updates + v.updates::bigint, deletes = t.deletes + v.deletes::bigint, "
+      "truncates = t.truncates + v.truncates::bigint, missing_rows = t.missing_rows + "
+      "v.missing_rows::bigint, "
+      "conflicts = t.conflicts + v.conflicts::bigint FROM",
+      rows,
+      "v (schema_name, table_name, inserts, updates, deletes, truncates, missing_rows, conflicts) "
+      "WHERE t.migration = $1 AND t.schema_name = v.schema_name AND t.table_name = v.table_name");
+}
+
+absl::Status InsertObjects(Connection& target, const std::string& name,
+                           const std::vector<SchemaObject>& objects) {
+  std::vector<std::vector<std::string>> rows;
+  for (const SchemaObject& object : objects) {
+    rows.push_back({std::to_string(object.id), std::string(ObjectStageName(object.stage)), object.kind,
+                    object.name, object.sql, std::string(BoolText(object.done))});
+  }
+  return ExecuteWithRows(target, name,
+                         "INSERT INTO walferry.schema_object (migration, id, stage, kind, name, sql, done) "
+                         "SELECT $1, v.id::bigint, v.stage, v.kind, v.name, v.sql, v.done::boolean FROM",
+                         rows, "v (id, stage, kind, name, sql, done)");
+}
+
+absl::StatusOr<std::vector<SchemaObject>> LoadObjects(Connection& target, const std::string& name) {
+  WF_ASSIGN_OR_RETURN(Result rows,
+                      target.Execute("SELECT id, stage, kind, name, sql, done FROM walferry.schema_object "
+                                     "WHERE migration = $1 ORDER BY id",
+                                     {name}));
+  std::vector<SchemaObject> objects;
+  for (int row = 0; row < rows.rows(); ++row) {
+    SchemaObject object;
+    object.id = rows.GetInt(row, 0);
+    WF_ASSIGN_OR_RETURN(object.stage, ParseName<ObjectStage>(kObjectStageNames, rows.Get(row, 1), "stage"));
+    object.kind = rows.Get(row, 2);
+    object.name = rows.Get(row, 3);
+    object.sql = rows.Get(row, 4);
+    object.done = rows.GetBool(row, 5);
+    objects.push_back(std::move(object));
+  }
+  return objects;
+}
+
+absl::Status MarkObjectDone(Connection& target, const std::string& name, std::int64_t id) {
+  return ExpectOneRow(
+      target.Execute("UPDATE walferry.schema_object SET done = true WHERE migration = $1 AND id = $2",
+                     {name, std::to_string(id)}),
+      name);
+}
+
+absl::Status AddEvent(Connection& target, const std::string& name, const std::string& kind,
+                      const std::string& detail) {
+  return target
+      .Execute("INSERT INTO walferry.event (migration, kind, detail) VALUES ($1, $2, $3)",
+               {name, kind, detail})
+      .status();
+}
+
+absl::StatusOr<std::vector<EventRecord>> LoadEvents(Connection& target, const std::string& name, int newest) {
+  WF_ASSIGN_OR_RETURN(
+      Result rows,
+      target.Execute(
+          "SELECT pg_catalog.to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), kind, "
+          "detail FROM (SELECT * FROM walferry.event WHERE migration = $1 ORDER BY id DESC LIMIT $2) e "
+          "ORDER BY id",
+          {name, std::to_string(newest)}));
+  std::vector<EventRecord> events;
+  for (int row = 0; row < rows.rows(); ++row) {
+    events.push_back(
+        {std::string(rows.Get(row, 0)), std::string(rows.Get(row, 1)), std::string(rows.Get(row, 2))});
+  }
+  return events;
+}
+
+}  // namespace walferry
