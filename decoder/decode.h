@@ -9,14 +9,14 @@
 
 namespace walferry {
 
-// Decodes the payloads of one stream in their order. The only state is whether a streamed transaction's block is
-// open, because the Int32 xid after the type byte is present only there.
+// Decodes the payloads of one stream in their order. The only state is whether a streamed transaction's block
+// is open, because the Int32 xid after the type byte is present only there.
 class Decoder {
  public:
   explicit Decoder(const ProtocolOptions& options) : options_(options) {}
 
-  // payload: one pgoutput message (XLogData without its header). lsn: where it came from, for the error text only.
-  // The message borrows `payload`. After an error the stream cannot be continued.
+  // payload: one pgoutput message (XLogData without its header). lsn: where it came from, for the error text
+  // only. The message borrows `payload`. After an error the stream cannot be continued.
   absl::StatusOr<Message> Decode(std::string_view payload, Lsn lsn);
 
   bool in_stream() const { return in_stream_; }

@@ -1,6 +1,5 @@
-// What travels inside CopyData on a replication connection: XLogData and keepalives from the server, status updates
-// to it. Integers are big-endian.
-// https://www.postgresql.org/docs/current/protocol-replication.html
+// What travels inside CopyData on a replication connection: XLogData and keepalives from the server, status
+// updates to it. Integers are big-endian. https://www.postgresql.org/docs/current/protocol-replication.html
 #pragma once
 
 #include <cstdint>
@@ -16,7 +15,8 @@ namespace walferry {
 
 // 'w' Int64 dataStart, Int64 walEnd, Int64 sendTime, payload
 struct XLogData {
-  Lsn data_start;  // Zero for messages that are not the last one written for a change (Relation, Type). Not monotonic.
+  Lsn data_start;  // Zero for messages that are not the last one written for a change (Relation, Type). Not
+                   // monotonic.
   Lsn wal_end;
   TimestampMicros send_time = 0;
   std::string_view payload;

@@ -1,4 +1,5 @@
-// Identifiers of the server as strong or plain integers: log sequence numbers, transaction and object ids, timestamps.
+// Identifiers of the server as strong or plain integers: log sequence numbers, transaction and object ids,
+// timestamps.
 #pragma once
 
 #include <compare>
@@ -25,7 +26,8 @@ struct Lsn {
 
   // "16/B374D848": as pg_lsn prints it.
   std::string ToString() const;
-  // Takes the form of pg_lsn, "%X/%X", upper or lower case, with or without leading zeros (version 19 prints them).
+  // Takes the form of pg_lsn, "%X/%X", upper or lower case, with or without leading zeros (version 19 prints
+  // them).
   static absl::StatusOr<Lsn> Parse(std::string_view text);
 };
 

@@ -1,6 +1,7 @@
-// One struct per pgoutput message, with the manual's field names. All views borrow the payload given to Decode().
+// One struct per pgoutput message, with the manual's field names. All views borrow the payload given to
+// Decode() (or a literal). Flag bytes that the manual calls unused are checked to be zero and not kept.
 // https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html
-// The first byte of each message stands beside its struct; decoder/README.md has the table with versions.
+// decoder/README.md has the table of layouts and versions.
 #pragma once
 
 #include <cstdint>
@@ -13,30 +14,56 @@
 
 namespace walferry {
 
-// 'B'
+// The first byte of each message. 'K' and 'b' are also tags inside of tuples.
+enum class MessageType : char {
+  kBegin = 'B',
+  kCommit = 'C',
+  kOrigin = 'O',
+  kRelation = 'R',
+  kType = 'Y',
+  kInsert = 'I',
+  kUpdate = 'U',
+  kDelete = 'D',
+  kTruncate = 'T',
+  kMessage = 'M',
+  kStreamStart = 'S',
+  kStreamStop = 'E',
+  kStreamCommit = 'c',
+  kStreamAbort = 'A',
+  kBeginPrepare = 'b',
+  kPrepare = 'P',
+  kCommitPrepared = 'K',
+  kRollbackPrepared = 'r',
+  kStreamPrepare = 'p',
+};
+
+// "insert", "stream_start", …; "unknown" for a byte that is no message type.
+std::string_view NameOf(MessageType type);
+
 struct BeginMessage {
+  static constexpr MessageType kType = MessageType::kBegin;
   Lsn final_lsn;  // Start of the commit record: the "commit LSN".
   TimestampMicros commit_time = 0;
   Xid xid = 0;
 };
 
-// 'C'
 struct CommitMessage {
-  std::uint8_t flags = 0;
+  static constexpr MessageType kType = MessageType::kCommit;
   Lsn commit_lsn;
   Lsn end_lsn;  // What is confirmed once the transaction is durable.
   TimestampMicros commit_time = 0;
 };
 
-// 'O'
 struct OriginMessage {
+  static constexpr MessageType kType = MessageType::kOrigin;
   Lsn origin_lsn;
   std::string_view name;
 };
 
 enum class ReplicaIdentity : char { kDefault = 'd', kNothing = 'n', kFull = 'f', kIndex = 'i' };
 
-// A forward-only view of the columns of a relation message: flags(1) name\0 type_oid(4) typmod(4).
+// A forward-only view of the columns of a relation message: Int8 flags, String name, Int32 type, Int32
+// typmod. Decoding has checked them, so walking them cannot fail.
 struct RelationColumnView {
   bool is_key = false;
   std::string_view name;
@@ -61,18 +88,18 @@ class RelationColumnsView {
   std::uint16_t count_ = 0;
 };
 
-// 'R'
 struct RelationMessage {
+  static constexpr MessageType kType = MessageType::kRelation;
   std::optional<Xid> stream_xid;  // Present between Stream Start and Stream Stop only, here and below.
   Oid relation_id = 0;
-  std::string_view schema;  // "pg_catalog" is sent as "" and given as such.
+  std::string_view schema;  // "pg_catalog" is sent as "" and given in full, here and below.
   std::string_view name;
   ReplicaIdentity replica_identity = ReplicaIdentity::kDefault;
   RelationColumnsView columns;
 };
 
-// 'Y'
 struct TypeMessage {
+  static constexpr MessageType kType = MessageType::kType;
   std::optional<Xid> stream_xid;
   Oid type_oid = 0;
   std::string_view schema;
@@ -82,15 +109,15 @@ struct TypeMessage {
 // Which old tuple an UPDATE or DELETE carries: the replica identity's columns only, or the whole row.
 enum class OldTuple : char { kNone = 0, kKey = 'K', kFull = 'O' };
 
-// 'I'
 struct InsertMessage {
+  static constexpr MessageType kType = MessageType::kInsert;
   std::optional<Xid> stream_xid;
   Oid relation_id = 0;
   TupleView new_tuple;
 };
 
-// 'U'
 struct UpdateMessage {
+  static constexpr MessageType kType = MessageType::kUpdate;
   std::optional<Xid> stream_xid;
   Oid relation_id = 0;
   OldTuple old_kind = OldTuple::kNone;
@@ -98,8 +125,8 @@ struct UpdateMessage {
   TupleView new_tuple;
 };
 
-// 'D'
 struct DeleteMessage {
+  static constexpr MessageType kType = MessageType::kDelete;
   std::optional<Xid> stream_xid;
   Oid relation_id = 0;
   OldTuple old_kind = OldTuple::kKey;
@@ -110,24 +137,25 @@ struct DeleteMessage {
 class OidListView {
  public:
   OidListView() = default;
-  OidListView(std::string_view bytes) : bytes_(bytes) {}
+  explicit OidListView(std::string_view bytes) : bytes_(bytes) {}
   std::size_t size() const { return bytes_.size() / 4; }
+  // i < size()
   Oid operator[](std::size_t i) const;
 
  private:
   std::string_view bytes_;
 };
 
-// 'T'
 struct TruncateMessage {
+  static constexpr MessageType kType = MessageType::kTruncate;
   std::optional<Xid> stream_xid;
   bool cascade = false;
   bool restart_identity = false;
   OidListView relation_ids;
 };
 
-// 'M'
 struct LogicalMessage {
+  static constexpr MessageType kType = MessageType::kMessage;
   std::optional<Xid> stream_xid;
   bool transactional = false;
   Lsn lsn;
@@ -135,48 +163,52 @@ struct LogicalMessage {
   std::string_view content;
 };
 
-// 'S'
 struct StreamStartMessage {
+  static constexpr MessageType kType = MessageType::kStreamStart;
   Xid xid = 0;
   bool first_segment = false;
 };
 
-// 'E'
-struct StreamStopMessage {};
+struct StreamStopMessage {
+  static constexpr MessageType kType = MessageType::kStreamStop;
+};
 
-// 'c'
 struct StreamCommitMessage {
+  static constexpr MessageType kType = MessageType::kStreamCommit;
   Xid xid = 0;
-  std::uint8_t flags = 0;
   Lsn commit_lsn;
   Lsn end_lsn;
   TimestampMicros commit_time = 0;
 };
 
-// 'A'
 struct StreamAbortMessage {
+  static constexpr MessageType kType = MessageType::kStreamAbort;
   Xid xid = 0;
   Xid subxid = 0;
   Lsn abort_lsn;                   // Only with streaming = parallel, else zero.
   TimestampMicros abort_time = 0;  // The same.
 };
 
-// 'b' Begin Prepare, 'P' Prepare and 'p' Stream Prepare.
+// What Begin Prepare, Prepare and Stream Prepare have in common.
 struct PrepareFields {
-  std::uint8_t flags = 0;  // Absent in Begin Prepare.
   Lsn prepare_lsn;
   Lsn end_lsn;
   TimestampMicros prepare_time = 0;
   Xid xid = 0;
   std::string_view gid;
 };
-struct BeginPrepareMessage : PrepareFields {};
-struct PrepareMessage : PrepareFields {};
-struct StreamPrepareMessage : PrepareFields {};
+struct BeginPrepareMessage : PrepareFields {
+  static constexpr MessageType kType = MessageType::kBeginPrepare;
+};
+struct PrepareMessage : PrepareFields {
+  static constexpr MessageType kType = MessageType::kPrepare;
+};
+struct StreamPrepareMessage : PrepareFields {
+  static constexpr MessageType kType = MessageType::kStreamPrepare;
+};
 
-// 'K'
 struct CommitPreparedMessage {
-  std::uint8_t flags = 0;
+  static constexpr MessageType kType = MessageType::kCommitPrepared;
   Lsn commit_lsn;
   Lsn end_lsn;
   TimestampMicros commit_time = 0;
@@ -184,9 +216,8 @@ struct CommitPreparedMessage {
   std::string_view gid;
 };
 
-// 'r'
 struct RollbackPreparedMessage {
-  std::uint8_t flags = 0;
+  static constexpr MessageType kType = MessageType::kRollbackPrepared;
   Lsn prepare_end_lsn;
   Lsn rollback_end_lsn;
   TimestampMicros prepare_time = 0;
@@ -198,7 +229,7 @@ struct RollbackPreparedMessage {
 using Message =
     std::variant<BeginMessage, CommitMessage, OriginMessage, RelationMessage, TypeMessage, InsertMessage,
                  UpdateMessage, DeleteMessage, TruncateMessage, LogicalMessage, StreamStartMessage,
-                 StreamStopMessage, StreamCommitMessage, StreamAbortMessage, BeginPrepareMessage, PrepareMessage,
-                 CommitPreparedMessage, RollbackPreparedMessage, StreamPrepareMessage>;
+                 StreamStopMessage, StreamCommitMessage, StreamAbortMessage, BeginPrepareMessage,
+                 PrepareMessage, CommitPreparedMessage, RollbackPreparedMessage, StreamPrepareMessage>;
 
 }  // namespace walferry

@@ -1,5 +1,6 @@
-// Which START_REPLICATION option exists since which server version, in one table; no version test stands elsewhere
-// in the decoder. Sources: src/backend/replication/pgoutput/pgoutput.c (parse_output_parameters), logicalproto.h.
+// Which START_REPLICATION option exists since which server version, in one table; no version test stands
+// elsewhere in the decoder. Sources: src/backend/replication/pgoutput/pgoutput.c (parse_output_parameters),
+// logicalproto.h.
 #pragma once
 
 #include <string>
@@ -30,6 +31,7 @@ ProtocolOptions NegotiateProtocol(int server_version_num, const ProtocolOptions&
 // The option list of START_REPLICATION, without the parentheses:
 //   proto_version '4', publication_names '"a","b"', streaming 'on'
 // Publication names are quoted twice, as identifiers and as a string.
-std::string StartReplicationOptions(const ProtocolOptions& options, const std::vector<std::string>& publications);
+std::string StartReplicationOptions(const ProtocolOptions& options,
+                                    const std::vector<std::string>& publications);
 
 }  // namespace walferry

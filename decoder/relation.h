@@ -1,8 +1,9 @@
 // Relations as the stream described them, kept for as long as the cache lives.
 //
-// A `const Relation*` stays valid and unchanged until the cache is destroyed: a repeated, equal description gives the
-// same pointer (the server repeats descriptions after every invalidation), a different one gives a new Relation.
-// So pointer equality is "same shape", and other threads may read a Relation while this thread adds to the cache.
+// A `const Relation*` stays valid and unchanged until the cache is destroyed: a repeated, equal description
+// gives the same pointer (the server repeats descriptions after every invalidation), a different one gives a
+// new Relation. So pointer equality is "same shape", and other threads may read a Relation while this thread
+// adds to the cache.
 #pragma once
 
 #include <cstdint>
@@ -37,9 +38,10 @@ struct Relation {
   std::string FullName() const { return schema + "." + name; }
 };
 
-// The newest description of each relation, and, for each transaction that is streamed in progress, the descriptions
-// sent inside it. Those hold for that transaction alone until it commits; then they hold for all, unless a newer one
-// arrived outside meanwhile (PostgreSQL: cleanup_rel_sync_cache in pgoutput.c). Not thread-safe.
+// The newest description of each relation, and, for each transaction that is streamed in progress, the
+// descriptions sent inside it. Those hold for that transaction alone until it commits; then they hold for
+// all, unless a newer one arrived outside meanwhile (PostgreSQL: cleanup_rel_sync_cache in pgoutput.c). Not
+// thread-safe.
 class RelationCache {
  public:
   // Numbers descriptions by arrival. Call once per relation message as it arrives.
@@ -65,11 +67,14 @@ class RelationCache {
     const Relation* relation = nullptr;
     std::uint64_t arrival = 0;
   };
+  using Bindings = absl::flat_hash_map<Oid, Binding>;
   const Relation* Intern(const RelationMessage& message);
+  // Keeps the newer one of `binding` and what is there. Returns binding's relation.
+  static const Relation* Bind(Bindings& bindings, Oid relation_id, const Binding& binding);
 
   std::uint64_t arrivals_ = 0;
-  absl::flat_hash_map<Oid, Binding> bindings_;
-  std::map<Xid, absl::flat_hash_map<Oid, Binding>> streamed_;
+  Bindings bindings_;
+  std::map<Xid, Bindings> streamed_;
   absl::flat_hash_map<Oid, std::vector<std::unique_ptr<const Relation>>> shapes_;
 };
 

@@ -45,8 +45,8 @@ inline absl::Status Annotate(const absl::Status& status, std::string_view contex
 #define WF_CONCAT_INNER(a, b) a##b
 #define WF_CONCAT(a, b) WF_CONCAT_INNER(a, b)
 
-#define WF_RETURN_IF_ERROR(expression)                        \
-  do {                                                        \
+#define WF_RETURN_IF_ERROR(expression)                                            \
+  do {                                                                            \
     if (absl::Status wf_status = (expression); !wf_status.ok()) return wf_status; \
   } while (false)
 

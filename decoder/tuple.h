@@ -14,7 +14,8 @@
 
 namespace walferry {
 
-// Four different things, never collapsed into one another (DESIGN.md rule 6). The values are the wire's bytes.
+// Four different things, never collapsed into one another (DESIGN.md rule 6). The values are the wire's
+// bytes.
 enum class ColumnKind : char {
   kNull = 'n',
   kUnchangedToast = 'u',
