@@ -1,0 +1,10 @@
+#include "tools/command/commands.h"
+
+namespace walferry {
+
+void RegisterCommands(CommandSet& commands) {
+  RegisterVersion(commands);
+  RegisterHelp(commands);
+}
+
+}  // namespace walferry

@@ -1,0 +1,34 @@
+#include <CLI/CLI.hpp>
+
+#include "tools/command/commands.h"
+
+namespace walferry {
+namespace {
+
+absl::StatusOr<ExitCode> Help(const CLI::App& app, const std::string& topic, const CommandContext& context) {
+  if (topic.empty()) {
+    context.out << app.help();
+    return ExitCode::kDone;
+  }
+  const CLI::App* command = FindCommand(app, topic);
+  if (command == nullptr) {
+    return Errorf(absl::StatusCode::kInvalidArgument, "there is no command %s; see walferry help", topic);
+  }
+  context.out << command->help(app.get_name() + " [GLOBAL]");
+  return ExitCode::kDone;
+}
+
+}  // namespace
+
+void RegisterHelp(CommandSet& commands) {
+  auto topic = std::make_shared<std::string>();
+  const CLI::App& app = commands.app();
+  CLI::App& command =
+      commands.Add({.name = "help",
+                    .summary = "Explain walferry, or one command with examples",
+                    .examples = "  walferry help\n  walferry help version"},
+                   [topic, &app](const CommandContext& context) { return Help(app, *topic, context); });
+  command.add_option("COMMAND", *topic, "The command to explain");
+}
+
+}  // namespace walferry
