@@ -1,10 +1,12 @@
-// One libpq connection, owned and never shared between threads. With its .cc, the wrapper behind which libpq hides:
-// only stream/connection.cc, stream/transport_libpq.cc and apply/pipeline.cc include libpq-fe.h.
+// One libpq connection, owned and never shared between threads. With its .cc, the wrapper behind which libpq
+// hides: only stream/connection.cc, stream/conninfo.cc, stream/transport_libpq.cc and apply/pipeline.cc
+// include libpq-fe.h.
 //
-// Every wait is a poll() on the socket and on the stop signal; when a stop is requested, the running statement is
-// cancelled on the server and the call returns kCancelled. Errors carry the server's SQLSTATE (see SqlstateOf), the
-// server's own words and never the password. A lost or refused connection is kUnavailable.
-// https://www.postgresql.org/docs/current/libpq.html
+// Every wait is a poll() on the socket and on the stop signal; when a stop is requested, the running
+// statement is cancelled on the server and the call returns kCancelled, as does every later one: what has to
+// be said even after a stop goes through a connection that was opened without a stop signal. Errors carry the
+// server's SQLSTATE (see SqlstateOf), the server's own words without the values that it quotes, and never the
+// password. A lost or refused connection is kUnavailable. https://www.postgresql.org/docs/current/libpq.html
 #pragma once
 
 #include <cstdint>
@@ -18,6 +20,9 @@
 
 #include "absl/time/time.h"
 #include "decoder/status.h"
+#include "stream/conninfo.h"
+#include "stream/quote.h"
+#include "stream/sqlstate.h"
 #include "stream/stop_signal.h"
 
 struct pg_conn;    // PGconn
@@ -28,13 +33,17 @@ namespace walferry {
 struct ConnectOptions {
   // A conninfo string or URI; all that libpq understands (services, pgpass, sslmode, several hosts).
   std::string conninfo;
+  // Unless the conninfo or PGAPPNAME names another.
   std::string application_name = "walferry";
   // replication=database: a logical walsender, which takes replication commands and simple-protocol SQL.
   bool replication = false;
-  // SET after login, one by one (managed proxies refuse start-up options). Besides these every connection gets what
-  // the text formats depend on: UTF8, DateStyle ISO, IntervalStyle postgres, TimeZone UTC, extra_float_digits 3,
-  // bytea_output hex, an empty search_path, row_security off, and no timeouts.
+  // SET after login (managed proxies refuse start-up options), all in one round trip. Besides these every
+  // connection gets what the text formats depend on: UTF8, DateStyle ISO, IntervalStyle postgres, TimeZone
+  // UTC, extra_float_digits 3, bytea_output hex, an empty search_path, row_security off, no timeouts, and
+  // transactions that may write.
   std::vector<std::pair<std::string, std::string>> settings;
+  // For each address that is tried, unless the conninfo says connect_timeout. Name resolution is not bounded
+  // by it.
   absl::Duration connect_timeout = absl::Seconds(15);
   // Not owned; may be null. Must outlive the connection.
   const StopSignal* stop = nullptr;
@@ -58,6 +67,8 @@ class Result {
   // Rows inserted, updated, deleted, copied or selected, as the command tag says.
   std::int64_t affected() const;
 
+  const pg_result* native() const { return result_.get(); }
+
  private:
   struct Clear {
     void operator()(pg_result* result) const;
@@ -70,14 +81,18 @@ using Parameter = std::optional<std::string_view>;
 
 class Connection {
  public:
+  // kFailedPrecondition (or kInvalidArgument for the conninfo itself) where the operator must act:
+  // authentication, missing database, certificates. A host that does not exist is kUnavailable: names go and
+  // come back in failovers.
   static absl::StatusOr<Connection> Open(const ConnectOptions& options);
 
   Connection(Connection&&) noexcept = default;
   Connection& operator=(Connection&&) noexcept = default;
   ~Connection() = default;
 
-  // One or several statements in the simple protocol; the result is the last one's. Also replication commands
-  // that return rows.
+  // One or several statements in the simple protocol; the result is the last one's, the error the first
+  // one's. Also replication commands: after START_REPLICATION the connection is in copy-both mode, and who
+  // asked for it goes on through native().
   absl::StatusOr<Result> Execute(const std::string& sql);
   // One statement with text parameters $1, $2, … (extended protocol; not on a replication connection).
   absl::StatusOr<Result> Execute(const std::string& sql, std::span<const Parameter> parameters);
@@ -85,10 +100,12 @@ class Connection {
     return Execute(sql, std::span<const Parameter>(parameters.begin(), parameters.size()));
   }
 
-  // COPY … TO STDOUT. Read until nullopt; the view is valid until the next call on this connection.
+  // COPY … TO STDOUT. Read until nullopt; the view is valid until the next call on this connection. A
+  // connection whose COPY was not read to its end can only be dropped.
   absl::Status BeginCopyOut(const std::string& sql);
   absl::StatusOr<std::optional<std::string_view>> ReadCopyData();
-  // COPY … FROM STDIN. Write any number of pieces, then end it: rows copied, or, with an abort reason, an error.
+  // COPY … FROM STDIN. Write any number of pieces, cut anywhere, then end it: rows copied, or the error that
+  // the server found (seldom told earlier). Small pieces are gathered; no more than one large piece is held.
   absl::Status BeginCopyIn(const std::string& sql);
   absl::Status WriteCopyData(std::string_view bytes);
   absl::StatusOr<std::int64_t> EndCopyIn();
@@ -104,7 +121,8 @@ class Connection {
   std::string database() const;
   // True for unix sockets and addresses of the loopback range.
   bool is_loopback() const;
-  // TLS in use, with the certificate verified against the host name (sslmode verify-full) or the CA (verify-ca).
+  // TLS in use, with the certificate verified against the host name (sslmode verify-full) or the CA
+  // (verify-ca).
   bool has_verified_tls() const;
   int backend_pid() const;
   // False once libpq knows that the connection is gone.
@@ -113,10 +131,13 @@ class Connection {
   // For the transport and the pipeline, which continue on this connection's protocol themselves.
   pg_conn* native() const { return connection_.get(); }
   const StopSignal* stop() const { return stop_; }
-  // Waits until the socket is readable (or writable too), a stop is requested or the deadline passes.
+  // Waits until the socket is readable (or writable too, if asked for): OK; a stop is requested: kCancelled;
+  // or the deadline passes: kDeadlineExceeded.
   absl::Status Wait(bool for_writing, absl::Time deadline = absl::InfiniteFuture());
   // The connection's last error as a status (see above), with the password of the conninfo blotted out.
   absl::Status LastError() const;
+  // The same for a result that says that its statement failed; null is LastError().
+  absl::Status ErrorOf(const pg_result* result) const;
 
  private:
   struct Finish {
@@ -124,34 +145,31 @@ class Connection {
   };
   Connection() = default;
 
+  absl::Status Connect(const ConnectOptions& options);
+  absl::Status PollUntilConnected(absl::Duration timeout);
+  absl::Status ConnectError(bool timed_out) const;
+  absl::Status Configure(const ConnectOptions& options);
+  absl::StatusOr<Result> Run(const std::string& sql);
+  // Sends what libpq still holds.
+  absl::Status Flush();
+  // The results of what was sent: the last one, or the one that opens a COPY, or the first error.
+  absl::StatusOr<Result> Collect();
+  // The next result, or null after the last one.
+  absl::StatusOr<pg_result*> NextResult();
+  absl::Status SendCopyData(std::string_view bytes);
+  absl::StatusOr<Result> FinishCopyIn(const char* reason);
+  // Cancels what runs, waits for the server to say so and passes `status` on, if that is kCancelled.
+  absl::Status AfterStop(absl::Status status);
+  absl::Status Drain(absl::Time deadline);
+  absl::Status SkipCopyOut(absl::Time deadline);
+
   std::unique_ptr<pg_conn, Finish> connection_;
   const StopSignal* stop_ = nullptr;
   struct FreeCopyData {
     void operator()(char* data) const;
   };
   std::unique_ptr<char, FreeCopyData> copy_data_;
+  std::string copy_in_;  // Pieces that wait for a large one to be made of them.
 };
-
-// "schema"."table" and 'literal', quoted as SQL needs it (also for E'' cases). Inputs are UTF-8.
-std::string QuoteIdentifier(std::string_view identifier);
-std::string QuoteLiteral(std::string_view literal);
-std::string QuoteName(std::string_view schema, std::string_view name);
-
-// The five characters, or empty where the error did not come from a server.
-std::string SqlstateOf(const absl::Status& status);
-// Puts an SQLSTATE on a status; for the places that turn a libpq result into a status.
-absl::Status WithSqlstate(absl::Status status, std::string_view sqlstate);
-// Whether the same thing, tried again later, may succeed: connection gone, server starting or shutting down, a
-// failover, read-only or out of disk for now, serialization failure, deadlock, slot still active.
-bool IsRetryable(const absl::Status& status);
-
-// The conninfo for a child process: without the password (which goes to the child as PGPASSWORD).
-struct ChildConninfo {
-  std::string conninfo;
-  std::string password;
-};
-absl::StatusOr<ChildConninfo> ConninfoForChild(const std::string& conninfo);
-// The conninfo for people: host, port, database and user, nothing else.
-std::string DescribeConninfo(const std::string& conninfo);
 
 }  // namespace walferry

@@ -1,6 +1,6 @@
-// One budget in bytes for everything that waits between the source's socket and the target's: receive blocks, the
-// index over them, transactions in progress. Taking never blocks and may overdraw by one piece (a single message may
-// be larger than what is left); who takes looks at `exhausted()` first. Thread-safe.
+// One budget in bytes for everything that waits between the source's socket and the target's: receive blocks,
+// the index over them, transactions in progress. Taking never blocks and may overdraw by one piece (a single
+// message may be larger than what is left); who takes looks at `exhausted()` first. Thread-safe.
 #pragma once
 
 #include <atomic>
@@ -19,6 +19,8 @@ class MemoryBudget {
   std::size_t limit_bytes() const { return limit_bytes_; }
   // Readable when bytes were returned since the last Drain(): wakes a receiver that waits for room.
   int fd() const { return fd_; }
+  // Look at exhausted() after it, not before: a return that comes while it runs may not make fd() readable
+  // again.
   void Drain();
 
   ~MemoryBudget();
@@ -28,6 +30,8 @@ class MemoryBudget {
  private:
   const std::size_t limit_bytes_;
   std::atomic<std::size_t> used_bytes_ = 0;
+  // Saves the system call for all returns but the first since the last Drain().
+  std::atomic<bool> signalled_ = false;
   int fd_ = -1;
 };
 

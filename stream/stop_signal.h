@@ -1,4 +1,5 @@
-// "Please stop", as a flag and as a file descriptor to poll. Safe to request from a signal handler and any thread.
+// "Please stop", as a flag and as a file descriptor to poll. Safe to request from a signal handler and any
+// thread.
 #pragma once
 
 #include <atomic>
