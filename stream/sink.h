@@ -34,6 +34,11 @@ class SegmentSink {
 
   virtual SinkProgress progress() const = 0;
 
+  // The sink needs the stream again from the position that Restart() will return: a part of a transaction that it
+  // no longer has was undone on the target, or the target lost what was not yet confirmed. Whatever is pushed until
+  // the next Restart() is thrown away, so connect to the source anew. Asked for after fd() became readable.
+  virtual bool wants_restart() const { return false; }
+
   // The first error that ended the sink's work, or OK. After an error it applies nothing any more.
   virtual absl::Status status() const = 0;
 
