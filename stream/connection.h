@@ -123,7 +123,7 @@ class Connection {
   bool is_loopback() const;
   // TLS in use, with the certificate verified against the host name (sslmode verify-full) or the CA
   // (verify-ca).
-  bool has_verified_tls() const;
+  bool has_verified_tls() const { return verified_tls_; }
   int backend_pid() const;
   // False once libpq knows that the connection is gone.
   bool alive() const;
@@ -165,6 +165,7 @@ class Connection {
 
   std::unique_ptr<pg_conn, Finish> connection_;
   const StopSignal* stop_ = nullptr;
+  bool verified_tls_ = false;
   struct FreeCopyData {
     void operator()(char* data) const;
   };

@@ -1,5 +1,5 @@
-// Publications on the source. They are made before the slot: up to version 17 a publication that is younger than the
-// slot's position makes decoding fail for good.
+// Publications on the source. They are made before the slot: up to version 17 a publication that is younger
+// than the slot's position makes decoding fail for good.
 #pragma once
 
 #include <string>
@@ -18,11 +18,11 @@ struct TableName {
 
 absl::StatusOr<bool> PublicationExists(Connection& source, const std::string& name);
 
-// CREATE PUBLICATION name FOR TABLE ONLY …, for an explicit list (FOR ALL TABLES would break the source application's
-// updates of tables without a replica identity, also of later ones). Needs CREATE on the database and ownership of
-// the tables. Partitioned tables: the leaves are what is published unless via_root.
-absl::Status CreatePublication(Connection& source, const std::string& name, const std::vector<TableName>& tables,
-                               bool via_root);
+// CREATE PUBLICATION name FOR TABLE ONLY …, for an explicit list (FOR ALL TABLES would break the source
+// application's updates of tables without a replica identity, also of later ones). Needs CREATE on the
+// database and ownership of the tables. Partitioned tables: the leaves are what is published unless via_root.
+absl::Status CreatePublication(Connection& source, const std::string& name,
+                               const std::vector<TableName>& tables, bool via_root);
 
 // What it publishes, as the stream will name it: pg_publication_tables.
 absl::StatusOr<std::vector<TableName>> PublishedTables(Connection& source, const std::string& name);

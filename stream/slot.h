@@ -1,4 +1,6 @@
-// Logical replication slots: made, looked at, dropped. A slot is never re-created silently (DESIGN.md rule 4).
+// Logical replication slots: made, looked at, dropped. Which syntax and which columns exist in which version
+// is known here alone (walsender grammar repl_gram.y; view pg_replication_slots). Nothing here makes a slot
+// again that is gone.
 #pragma once
 
 #include <optional>
@@ -27,10 +29,11 @@ struct SlotRequest {
   std::string name;
   bool temporary = false;
   bool export_snapshot = false;
-  bool failover = false;  // 17+; ignored before.
+  bool failover = false;  // 17+; ignored before, and for temporary slots, which cannot have it.
 };
-// CREATE_REPLICATION_SLOT with the syntax of the server's version (10 to 18). Waits for transactions that were running
-// on the source to end. Fails with kFailedPrecondition where the slot exists (42710).
+// CREATE_REPLICATION_SLOT with the syntax of the server's version (10 to 18). Waits for transactions that
+// were running on the source to end, in any of its databases. Fails with kFailedPrecondition where the slot
+// exists (42710).
 absl::StatusOr<CreatedSlot> CreateSlot(Connection& replication, const SlotRequest& request);
 
 struct SlotInfo {
@@ -41,14 +44,16 @@ struct SlotInfo {
   bool two_phase = false;
   Lsn restart_lsn;
   Lsn confirmed_flush_lsn;
-  std::string wal_status;         // reserved, extended, unreserved, lost; empty before 13.
-  std::int64_t safe_wal_bytes = -1;      // -1: no limit, or unknown.
-  std::int64_t retained_bytes = 0;
+  std::string wal_status;            // reserved, extended, unreserved, lost; empty before 13.
+  std::string invalidation_reason;   // Why it was lost, since 17; empty otherwise.
+  std::int64_t safe_wal_bytes = -1;  // -1: no limit, or unknown.
+  std::int64_t retained_bytes = 0;   // Of WAL that the server keeps for it.
 };
 // From pg_replication_slots, on an ordinary or a replication connection; nullopt where there is no such slot.
 absl::StatusOr<std::optional<SlotInfo>> InspectSlot(Connection& connection, const std::string& name);
 
-// Fine where it does not exist. A slot that is still active is retried for a few seconds.
+// Fine where it does not exist. A slot that is still active is retried for a few seconds; then the error is
+// 55006.
 absl::Status DropSlot(Connection& connection, const std::string& name);
 
 // pg_current_wal_lsn(): the end of what was written to WAL (on a standby the replay position).

@@ -1,0 +1,99 @@
+// Tested by tests/stream/publication_test.cc
+#include "stream/publication.h"
+
+#include <algorithm>
+
+namespace walferry {
+namespace {
+
+// As many names as an operator wants to read.
+constexpr int kNamesShown = 20;
+
+std::string TableList(const std::vector<TableName>& tables, const char* before_each) {
+  std::string list;
+  for (const TableName& table : tables) {
+    if (!list.empty()) list += ", ";
+    list += before_each + QuoteName(table.schema, table.name);
+  }
+  return list;
+}
+
+std::string NotOwnedQuery(const std::vector<TableName>& tables) {
+  std::string list;
+  for (const TableName& table : tables) {
+    if (!list.empty()) list += ", ";
+    list += "(" + QuoteLiteral(table.schema) + ", " + QuoteLiteral(table.name) + ")";
+  }
+  return "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), pg_get_userbyid(c.relowner) "
+         "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+         "WHERE NOT pg_has_role(c.relowner, 'USAGE') AND (n.nspname, c.relname) IN (" +
+         list + ") ORDER BY 1";
+}
+
+// The server names one table or the database; the operator wants to grant everything at once.
+absl::Status ExplainDenied(Connection& source, const absl::Status& denied,
+                           const std::vector<TableName>& tables) {
+  WF_ASSIGN_OR_RETURN(const Result rights,
+                      source.Execute("SELECT has_database_privilege(current_database(), 'CREATE'), "
+                                     "quote_ident(current_database()), quote_ident(current_user)"));
+  std::string text = absl::StrFormat("role %s may not create the publication:", rights.Get(0, 2));
+  if (!rights.GetBool(0, 0)) {
+    text += absl::StrFormat(" it lacks CREATE on the database (GRANT CREATE ON DATABASE %s TO %s);",
+                            rights.Get(0, 1), rights.Get(0, 2));
+  }
+  if (!tables.empty()) {
+    WF_ASSIGN_OR_RETURN(const Result others, source.Execute(NotOwnedQuery(tables)));
+    if (others.rows() > 0) text += " it does not own, nor is it a member of the owner of,";
+    for (int row = 0; row < std::min(others.rows(), kNamesShown); ++row) {
+      text +=
+          absl::StrFormat("%s %s (owner %s)", row == 0 ? "" : ",", others.Get(row, 0), others.Get(row, 1));
+    }
+    if (others.rows() > kNamesShown) text += absl::StrFormat(" and %d more", others.rows() - kNamesShown);
+    if (others.rows() > 0) text += ";";
+  }
+  text += absl::StrFormat(" the server says: %s", MessageOf(denied));
+  return WithSqlstate(absl::FailedPreconditionError(text), SqlstateOf(denied));
+}
+
+}  // namespace
+
+absl::StatusOr<bool> PublicationExists(Connection& source, const std::string& name) {
+  WF_ASSIGN_OR_RETURN(const Result result,
+                      source.Execute("SELECT 1 FROM pg_publication WHERE pubname = " + QuoteLiteral(name)));
+  return result.rows() > 0;
+}
+
+absl::Status CreatePublication(Connection& source, const std::string& name,
+                               const std::vector<TableName>& tables, bool via_root) {
+  std::string sql = "CREATE PUBLICATION " + QuoteIdentifier(name);
+  if (!tables.empty()) sql += " FOR TABLE " + TableList(tables, "ONLY ");
+  if (via_root) {
+    if (source.server_version() < 130000) {
+      return absl::FailedPreconditionError("publishing partitions as their root needs version 13 or newer");
+    }
+    sql += " WITH (publish_via_partition_root = true)";
+  }
+  const absl::Status created = source.Execute(sql).status();
+  if (SqlstateOf(created) == "42501") return ExplainDenied(source, created, tables);
+  return Annotate(created, "creating publication " + name);
+}
+
+absl::StatusOr<std::vector<TableName>> PublishedTables(Connection& source, const std::string& name) {
+  WF_ASSIGN_OR_RETURN(
+      const Result result,
+      source.Execute("SELECT schemaname, tablename FROM pg_publication_tables WHERE pubname = " +
+                     QuoteLiteral(name) + " ORDER BY schemaname, tablename"));
+  std::vector<TableName> tables;
+  tables.reserve(static_cast<std::size_t>(result.rows()));
+  for (int row = 0; row < result.rows(); ++row) {
+    tables.push_back({std::string(result.Get(row, 0)), std::string(result.Get(row, 1))});
+  }
+  return tables;
+}
+
+absl::Status DropPublication(Connection& source, const std::string& name) {
+  return Annotate(source.Execute("DROP PUBLICATION IF EXISTS " + QuoteIdentifier(name)).status(),
+                  "dropping publication " + name);
+}
+
+}  // namespace walferry
