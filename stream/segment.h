@@ -1,6 +1,6 @@
-// What the source side hands to the target side: a run of events in commit order, together with the bytes that their
-// views point into. Transactions follow one another whole (B … C), never interleaved; a segment may begin or end in
-// the middle of one.
+// What the source side hands to the target side: a run of events in commit order, together with the bytes
+// that their views point into. Transactions follow one another whole (B … C), never interleaved; a segment
+// may begin or end in the middle of one.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,8 @@ namespace walferry {
 
 enum class EventKind : std::uint8_t { kBegin, kInsert, kUpdate, kDelete, kTruncate, kCommit };
 
-// One event of a transaction. Views borrow the bytes of the event's Segment; the relation lives as long as the
-// RelationCache of the session.
+// One event of a transaction. Views borrow the bytes of the event's Segment, which keep the relation alive,
+// too.
 struct Event {
   EventKind kind = EventKind::kBegin;
   OldTuple old_kind = OldTuple::kNone;
@@ -25,11 +25,11 @@ struct Event {
   Xid xid = 0;                    // Of the top-level transaction.
   // kBegin: the commit LSN (start of the commit record), by which a transaction is skipped or not.
   // kCommit: the end LSN, which becomes the position. Otherwise: where the change stands, or zero if unknown.
-  Lsn lsn;
+  Lsn lsn = {};
   TimestampMicros commit_time = 0;  // kBegin and kCommit
   const Relation* relation = nullptr;
-  TupleView old_tuple;
-  TupleView new_tuple;
+  TupleView old_tuple = {};
+  TupleView new_tuple = {};
   std::uint32_t truncate_first = 0;  // kTruncate: its relations are truncated[first, first + count)
   std::uint32_t truncate_count = 0;
 };

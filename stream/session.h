@@ -1,71 +1,56 @@
-// The way from the source's walsender into a sink: connect, START_REPLICATION, receive, decode, assemble, push, tell
-// the source what is durable, and, when the connection is lost, all of it again. The only loop of this side.
+// The way from the source's walsender into a sink: connect, START_REPLICATION, receive, decode, assemble,
+// push, tell the source what is durable, and, when the connection is lost, all of it again. The only loop of
+// this side.
 #pragma once
 
-#include <atomic>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/time/time.h"
 #include "decoder/protocol.h"
+#include "stream/assembler.h"
 #include "stream/connection.h"
 #include "stream/memory_budget.h"
+#include "stream/receive_loop.h"
+#include "stream/session_counters.h"
+#include "stream/session_event.h"
 #include "stream/sink.h"
+#include "stream/slot.h"
 #include "stream/stop_signal.h"
 
 namespace walferry {
 
 struct SessionOptions {
-  std::string source;            // conninfo
+  std::string source;  // conninfo
   std::string application_name = "walferry";
   std::string slot;
   std::vector<std::string> publications;
-  ProtocolOptions wishes;        // Granted as far as the server's version knows them.
+  ProtocolOptions wishes;  // Granted as far as the server's version knows them.
   // Compared with IDENTIFY_SYSTEM at every connect where they are set; a difference ends the session.
   std::string expected_system_id;
   std::int64_t expected_timeline = 0;
-  // The slot's confirmed_flush_lsn may not be beyond this (the target's record of what was confirmed): somebody else
-  // would have consumed changes. Asked anew at every connect.
+  // The slot's confirmed_flush_lsn may not be beyond this (the target's record of what was confirmed):
+  // somebody else would have consumed changes. Asked anew at every connect.
   std::function<absl::StatusOr<Lsn>()> confirmed_limit;
-  std::string spool_dir;         // For transactions in progress that do not fit into memory.
+  std::string spool_dir;  // For transactions in progress that do not fit into memory.
+  // The longest time between two reports to the source; shortened where its wal_sender_timeout asks for it.
   absl::Duration status_interval = absl::Seconds(5);
   // How long to try again after the connection was lost or refused, counted from the last success.
   absl::Duration retry_for = absl::Minutes(10);
-};
-
-// Written by the session's thread, read by any. LSNs as integers.
-struct SessionCounters {
-  std::atomic<std::uint64_t> received_lsn = 0;   // The highest position heard of, keepalives included.
-  std::atomic<std::uint64_t> wal_end_lsn = 0;    // The source's head, as it last told.
-  std::atomic<std::uint64_t> confirmed_lsn = 0;  // What the source was last told.
-  std::atomic<std::uint64_t> messages = 0;
-  std::atomic<std::uint64_t> bytes = 0;
-  std::atomic<std::uint64_t> transactions = 0;
-  std::atomic<std::uint64_t> changes = 0;
-  std::atomic<std::uint64_t> streamed_transactions = 0;
-  std::atomic<std::uint64_t> spooled_bytes = 0;
-  std::atomic<std::uint64_t> reconnects = 0;
-  std::atomic<std::int64_t> last_commit_time = 0;  // TimestampMicros of the last transaction received.
-};
-
-// What happens besides data; said in words by tools/.
-struct SessionEvent {
-  enum class Kind { kConnected, kReconnecting, kSlotActive, kStopped, kRelationChanged, kLogicalMessage };
-  Kind kind;
-  std::string text;  // One sentence, without secrets or cell values.
 };
 
 class Session {
  public:
   // budget, sink and stop must outlive the session. `observe` is called on the thread of Run().
   Session(SessionOptions options, MemoryBudget& budget, SegmentSink& sink, const StopSignal& stop,
-          std::function<void(const SessionEvent&)> observe);
-  ~Session();
+          SessionObserver observe);
 
   // Streams until
-  // - `until` returns an LSN (asked now and then, and after progress) and everything before it is confirmed: OK;
+  // - `until` returns an LSN (asked now and then, and after progress) and everything before it is confirmed:
+  // OK;
   // - a stop is requested: the final position is sent, the stream is ended cleanly: OK;
   // - the sink fails, the source cannot be continued (slot lost, wrong system, malformed bytes): its error;
   // - the source stays away longer than retry_for: kUnavailable.
@@ -74,13 +59,22 @@ class Session {
   const SessionCounters& counters() const { return counters_; }
 
  private:
-  class Impl;
+  // From connecting to the end of the stream. kUnavailable and the like: worth another try.
+  absl::StatusOr<StreamEnd> RunConnection(const std::function<std::optional<Lsn>()>& until);
+  absl::Status CheckSource(const SystemIdentity& source) const;
+  absl::Status CheckSlot(Connection& connection, const std::string& database);
+  absl::StatusOr<Lsn> StartPosition(const SystemIdentity& source);
+  absl::StatusOr<absl::Duration> StatusInterval(Connection& connection) const;
+  absl::Status Pause(absl::Duration duration);
+
   SessionOptions options_;
   MemoryBudget& budget_;
   SegmentSink& sink_;
   const StopSignal& stop_;
-  std::function<void(const SessionEvent&)> observe_;
+  SessionObserver observe_;
   SessionCounters counters_;
+  const std::shared_ptr<DescribedRelations> relations_ = std::make_shared<DescribedRelations>();
+  std::optional<absl::Time> last_heard_;
 };
 
 }  // namespace walferry

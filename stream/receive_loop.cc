@@ -1,0 +1,209 @@
+// Tested by tests/stream/session_test.cc
+#include "stream/receive_loop.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+#include <variant>
+
+#include "absl/time/clock.h"
+#include "decoder/frame.h"
+
+namespace walferry {
+namespace {
+
+constexpr absl::Duration kUntilInterval = absl::Milliseconds(500);
+// For the target to make durable what is applied, when the stream ends.
+constexpr absl::Duration kConfirmationPatience = absl::Seconds(10);
+constexpr absl::Duration kEndPatience = absl::Seconds(5);
+
+void PollUntil(std::span<pollfd> descriptors, absl::Time deadline) {
+  const timespec timeout = absl::ToTimespec(std::max(deadline - absl::Now(), absl::ZeroDuration()));
+  ppoll(descriptors.data(), descriptors.size(), &timeout, nullptr);
+}
+
+template <typename T>
+void AddDifference(std::atomic<T>& counter, std::uint64_t now, std::uint64_t before) {
+  counter.fetch_add(now - before, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+ReceiveLoop::ReceiveLoop(LoopParts parts, absl::Duration status_interval)
+    : parts_(parts), feedback_(status_interval, absl::Now()), block_(parts.pool.Take()) {}
+
+absl::StatusOr<StreamEnd> ReceiveLoop::Run() {
+  while (true) {
+    WF_RETURN_IF_ERROR(Report());
+    if (!parts_.sink.status().ok()) return EndStream(StreamEnd::kSinkFailed);
+    if (parts_.stop.requested()) return EndStream(StreamEnd::kStopped);
+    if (ReachedUntil()) return EndStream(StreamEnd::kReached);
+    WF_ASSIGN_OR_RETURN(const bool advanced, Advance());
+    if (ended_by_server_ && !parts_.assembler.replaying()) return StreamEnd::kServerEnded;
+    if (!advanced) Wait();
+  }
+}
+
+absl::StatusOr<bool> ReceiveLoop::Advance() {
+  if (parts_.budget.exhausted()) return false;
+  if (parts_.assembler.replaying()) {
+    WF_RETURN_IF_ERROR(parts_.assembler.ReplayChunk());
+    Push();
+    return true;
+  }
+  // A replay may have begun in the middle of the block.
+  WF_RETURN_IF_ERROR(ProcessBlock().status());
+  if (parts_.assembler.replaying()) return true;
+  if (absl::Now() < read_again_) return false;
+
+  WF_ASSIGN_OR_RETURN(const Received received, parts_.transport.Receive(*block_));
+  WF_ASSIGN_OR_RETURN(const bool any, ProcessBlock());
+  if (any) last_heard_ = absl::Now();
+  if (received == Received::kDrained && any) read_again_ = pacing_.Drained(*last_heard_);
+  if (received == Received::kEnded) ended_by_server_ = true;
+  if (parts_.assembler.replaying()) return true;
+  if (received == Received::kFull || !block_->HasRoomFor(0)) {
+    block_.reset();
+    block_ = parts_.pool.Take(received == Received::kFull ? parts_.transport.needed_bytes() : 0);
+  }
+  return received != Received::kDrained;
+}
+
+absl::StatusOr<bool> ReceiveLoop::ProcessBlock() {
+  bool any = false;
+  while (!parts_.assembler.replaying()) {
+    const std::optional<std::string_view> copy_data = block_->Next();
+    if (!copy_data) break;
+    any = true;
+    WF_RETURN_IF_ERROR(Handle(*copy_data));
+  }
+  if (any) Push();
+  return any;
+}
+
+absl::Status ReceiveLoop::Handle(std::string_view copy_data) {
+  WF_ASSIGN_OR_RETURN(const Frame frame, DecodeFrame(copy_data));
+  if (const auto* keepalive = std::get_if<Keepalive>(&frame)) {
+    Handle(*keepalive);
+    return absl::OkStatus();
+  }
+  const auto& data = std::get<XLogData>(frame);
+  Heard(std::max(data.data_start, data.wal_end));
+  parts_.counters.bytes.fetch_add(data.payload.size(), std::memory_order_relaxed);
+  return parts_.assembler.Take(data, block_);
+}
+
+void ReceiveLoop::Handle(const Keepalive& keepalive) {
+  Heard(keepalive.wal_end);
+  if (parts_.assembler.between_transactions()) {
+    Push();
+    parts_.sink.Idle(keepalive.wal_end);
+  }
+  if (keepalive.reply_requested) {
+    // A server that shuts down asks until all that it sent is confirmed.
+    parts_.sink.HurryConfirmation();
+    feedback_.ReplyRequested();
+  }
+}
+
+void ReceiveLoop::Heard(Lsn position) {
+  if (position <= feedback_.received()) return;
+  feedback_.Received(position);
+  parts_.counters.received_lsn.store(position.value, std::memory_order_relaxed);
+  parts_.counters.wal_end_lsn.store(position.value, std::memory_order_relaxed);
+}
+
+void ReceiveLoop::Push() {
+  CountMessages();
+  if (!parts_.assembler.segment().empty()) parts_.sink.Push(parts_.assembler.TakeSegment());
+}
+
+void ReceiveLoop::CountMessages() {
+  const AssemblerCounts now = parts_.assembler.counts();
+  SessionCounters& counters = parts_.counters;
+  AddDifference(counters.messages, now.messages, counted_.messages);
+  AddDifference(counters.transactions, now.transactions, counted_.transactions);
+  AddDifference(counters.skipped_transactions, now.skipped_transactions, counted_.skipped_transactions);
+  AddDifference(counters.streamed_transactions, now.streamed_transactions, counted_.streamed_transactions);
+  AddDifference(counters.changes, now.changes, counted_.changes);
+  AddDifference(counters.spooled_bytes, now.spooled_bytes, counted_.spooled_bytes);
+  if (now.last_commit_time != 0) {
+    counters.last_commit_time.store(now.last_commit_time, std::memory_order_relaxed);
+  }
+  counted_ = now;
+}
+
+absl::Status ReceiveLoop::Report() {
+  feedback_.Progressed(parts_.sink.progress());
+  if (absl::Now() >= feedback_.Due()) return Send();
+  if (parts_.transport.wants_to_write()) return parts_.transport.Flush();
+  return absl::OkStatus();
+}
+
+absl::Status ReceiveLoop::Send() {
+  const StandbyStatusUpdate update = feedback_.Next(absl::Now());
+  WF_RETURN_IF_ERROR(parts_.transport.SendStatus(update));
+  parts_.counters.confirmed_lsn.store(update.flush.value, std::memory_order_relaxed);
+  return absl::OkStatus();
+}
+
+bool ReceiveLoop::ReachedUntil() {
+  if (!parts_.until) return false;
+  const SinkProgress progress = parts_.sink.progress();
+  const absl::Time now = absl::Now();
+  const bool moved =
+      progress.confirmed != until_asked_at_.confirmed || progress.applied != until_asked_at_.applied;
+  if (moved || now - until_asked_ >= kUntilInterval) {
+    until_ = parts_.until();
+    until_asked_ = now;
+    until_asked_at_ = progress;
+  }
+  const bool reached = until_ && progress.confirmed >= *until_;
+  feedback_.SetProbing(until_ && !reached);
+  return reached;
+}
+
+void ReceiveLoop::Wait() {
+  parts_.budget.Drain();
+  const bool has_room = !parts_.budget.exhausted();
+  const absl::Time now = absl::Now();
+  const bool napping = has_room && now < read_again_;
+  absl::Time deadline = feedback_.Due();
+  if (parts_.until) deadline = std::min(deadline, until_asked_ + kUntilInterval);
+  if (napping) deadline = std::min(deadline, read_again_);
+
+  short socket_events = has_room && !napping ? POLLIN : 0;
+  if (parts_.transport.wants_to_write()) socket_events |= POLLOUT;
+  std::array<pollfd, 4> descriptors = {{
+      {.fd = socket_events == 0 ? -1 : parts_.transport.fd(), .events = socket_events, .revents = 0},
+      {.fd = parts_.stop.fd(), .events = POLLIN, .revents = 0},
+      {.fd = parts_.sink.fd(), .events = POLLIN, .revents = 0},
+      {.fd = has_room ? -1 : parts_.budget.fd(), .events = POLLIN, .revents = 0},
+  }};
+  PollUntil(descriptors, deadline);
+  if (descriptors[2].revents != 0) parts_.sink.DrainWakeups();
+}
+
+// The source is told what is durable, and the slot is free afterwards. Where that fails, nothing is lost: the
+// next start begins where the target is.
+StreamEnd ReceiveLoop::EndStream(StreamEnd why) {
+  if (why == StreamEnd::kStopped) AwaitConfirmation(absl::Now() + kConfirmationPatience);
+  feedback_.Progressed(parts_.sink.progress());
+  if (Send().ok()) parts_.transport.End(absl::Now() + kEndPatience).IgnoreError();
+  return why;
+}
+
+void ReceiveLoop::AwaitConfirmation(absl::Time deadline) {
+  const Lsn applied = parts_.sink.progress().applied;
+  parts_.sink.HurryConfirmation();
+  while (parts_.sink.progress().confirmed < applied && parts_.sink.status().ok() && absl::Now() < deadline) {
+    if (!Report().ok()) return;
+    pollfd sink{.fd = parts_.sink.fd(), .events = POLLIN, .revents = 0};
+    PollUntil(std::span(&sink, 1), std::min(deadline, feedback_.Due()));
+    if (sink.revents != 0) parts_.sink.DrainWakeups();
+  }
+}
+
+}  // namespace walferry
