@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <array>
 
+#include "apply/parameter_rows.h"
+
 namespace walferry {
 namespace {
 
@@ -14,9 +16,6 @@ constexpr std::array<std::string_view, 4> kObjectStageNames = {"index", "attach"
 
 // First half of the key of the writer's advisory lock; the second is a hash of the migration's name.
 constexpr std::string_view kWriterLock = "2002871925, pg_catalog.hashtext($1)";
-
-// A statement takes 65535 parameters at most.
-constexpr std::size_t kRowsPerStatement = 2000;
 
 template <typename Enum, std::size_t n>
 absl::StatusOr<Enum> ParseName(const std::array<std::string_view, n>& names, std::string_view name,
@@ -43,20 +42,12 @@ absl::Status ExpectOneRow(const absl::StatusOr<Result>& result, const std::strin
                 "the state of migration \"%s\" is gone from schema walferry of the target", name);
 }
 
-// "($2,$3),($4,$5)": `rows` rows of `columns` parameters; $1 is the migration's name.
-std::string ParameterRows(std::size_t rows, std::size_t columns) {
-  std::string sql;
-  std::size_t number = 2;
-  for (std::size_t row = 0; row < rows; ++row) {
-    sql += row == 0 ? "(" : ",(";
-    for (std::size_t column = 0; column < columns; ++column) {
-      if (column > 0) sql += ',';
-      sql += '$';
-      sql += std::to_string(number++);
-    }
-    sql += ')';
-  }
-  return sql;
+absl::Status ExpectTable(const absl::StatusOr<Result>& result, const std::string& name,
+                         const TableName& table) {
+  if (!result.ok()) return result.status();
+  if (result->affected() == 1) return absl::OkStatus();
+  return Errorf(absl::StatusCode::kFailedPrecondition, "table %s is not part of migration \"%s\"",
+                table.ToString(), name);
 }
 
 // Runs `before` VALUES … `after` with the rows as parameters, some thousand a statement.
@@ -69,7 +60,7 @@ absl::Status ExecuteWithRows(Connection& target, const std::string& name, const 
       parameters.insert(parameters.end(), rows[row].begin(), rows[row].end());
     }
     const std::string sql =
-        before + " (VALUES " + ParameterRows(end - begin, rows[begin].size()) + ") " + after;
+        before + " (VALUES " + ParameterRows(end - begin, rows[begin].size(), 2) + ") " + after;
     WF_RETURN_IF_ERROR(target.Execute(sql, parameters).status());
   }
   return absl::OkStatus();
@@ -257,10 +248,42 @@ absl::Status UpdateTable(Connection& target, const std::string& name, const Tabl
       "WHERE migration = $1 AND schema_name = $2 AND table_name = $3",
       {name, record.table.schema, record.table.name, TablePhaseName(record.phase), record.position.ToString(),
        std::to_string(record.rows), std::to_string(record.bytes)});
-  if (!updated.ok()) return updated.status();
-  if (updated->affected() == 1) return absl::OkStatus();
-  return Errorf(absl::StatusCode::kFailedPrecondition, "table %s is not part of migration \"%s\"",
-                record.table.ToString(), name);
+  return ExpectTable(updated, name, record.table);
+}
+
+absl::Status BeginTableCopy(Connection& target, const std::string& name, const TableName& table,
+                            Lsn position) {
+  absl::StatusOr<Result> updated = target.Execute(
+      "UPDATE walferry.table_state SET phase = 'copying', position = $4, rows = 0, bytes = 0, ranges = '{}' "
+      "WHERE migration = $1 AND schema_name = $2 AND table_name = $3",
+      {name, table.schema, table.name, position.ToString()});
+  return ExpectTable(updated, name, table);
+}
+
+absl::Status FinishCopyRange(Connection& target, const std::string& name, const TableName& table,
+                             Lsn position, const CopiedRange& range) {
+  WF_ASSIGN_OR_RETURN(
+      Result updated,
+      target.Execute("UPDATE walferry.table_state SET ranges = ranges || $5::integer, rows = rows + $7, "
+                     "bytes = bytes + $8, "
+                     "phase = CASE WHEN pg_catalog.cardinality(ranges) + 1 = $6 THEN 'copied' ELSE phase END "
+                     "WHERE migration = $1 AND schema_name = $2 AND table_name = $3 AND position = $4 "
+                     "AND phase = 'copying' AND $5::integer <> ALL (ranges)",
+                     {name, table.schema, table.name, position.ToString(), std::to_string(range.number),
+                      std::to_string(range.of), std::to_string(range.rows), std::to_string(range.bytes)}));
+  if (updated.affected() == 1) return absl::OkStatus();
+  return Errorf(absl::StatusCode::kAborted, "another walferry copies table %s of migration \"%s\", too",
+                table.ToString(), name);
+}
+
+absl::StatusOr<bool> CopyRangeIsDone(Connection& target, const std::string& name, const TableName& table,
+                                     int number) {
+  WF_ASSIGN_OR_RETURN(Result row,
+                      target.Execute("SELECT $4::integer = ANY (ranges) FROM walferry.table_state "
+                                     "WHERE migration = $1 AND schema_name = $2 AND table_name = $3 "
+                                     "FOR UPDATE",
+                                     {name, table.schema, table.name, std::to_string(number)}));
+  return row.rows() == 1 && row.GetBool(0, 0);
 }
 
 absl::Status AddCounters(Connection& target, const std::string& name,

@@ -1,13 +1,15 @@
-// What a migration knows, kept in schema `walferry` on the target, so that any machine can continue it (DESIGN.md §5).
+// What a migration knows, kept in schema `walferry` on the target, so that any machine can continue it
+// (DESIGN.md §5).
 //
-//   walferry.migration      one row each: pinned source identity, slot, publication, phase, what was confirmed
-//   walferry.lane           the position of each lane: advanced by compare-and-set in the transaction of the data
+//   walferry.migration      one row each: pinned source identity, slot, publication, phase, confirmed LSN
+//   walferry.lane           the position of each lane: moved by compare-and-set with the data
 //   walferry.table_state    per table: phase, the position of its copy, rows, bytes, counters
-//   walferry.schema_object  what is created after the data (indexes, constraints, triggers …): SQL text, stage, done
+//   walferry.schema_object  what is created after the data (indexes, triggers …): SQL text, stage, done
 //   walferry.event          what happened when
 //
-// Functions here are one statement each unless they say otherwise, so they may be part of the caller's transaction.
-// All of the schema's SQL stands in state_schema.cc (DDL), state.cc, position.cc and nowhere else.
+// Functions here are one statement each unless they say otherwise, so they may be part of the caller's
+// transaction. All of the schema's SQL stands in state_schema.cc (DDL), state.cc, position.cc and nowhere
+// else.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +25,20 @@
 namespace walferry {
 
 // In the order in which a migration goes through them. `stream` alone begins at kFollow.
-enum class Phase { kCheck, kPublication, kSlot, kSchema, kCopy, kIndexes, kCatchUp, kFollow, kCutover, kDone };
-std::string_view PhaseName(Phase phase);  // "check", "publication", …, "catch-up", "follow", "cutover", "done"
+enum class Phase {
+  kCheck,
+  kPublication,
+  kSlot,
+  kSchema,
+  kCopy,
+  kIndexes,
+  kCatchUp,
+  kFollow,
+  kCutover,
+  kDone
+};
+// "check", "publication", …, "catch-up", "follow", "cutover", "done"
+std::string_view PhaseName(Phase phase);
 absl::StatusOr<Phase> ParsePhase(std::string_view name);
 
 struct MigrationRecord {
@@ -35,14 +49,16 @@ struct MigrationRecord {
   std::string source_database;
   std::string slot;
   std::string publication;
-  bool owns_slot = false;         // Made by this migration, so dropped by its cleanup.
+  bool owns_slot = false;  // Made by this migration, so dropped by its cleanup.
   bool owns_publication = false;
-  bool copies_schema = false;     // --schema copy
+  bool copies_schema = false;  // --schema copy
   int lanes = 1;
-  Lsn slot_lsn;                   // The slot's consistent point.
-  Lsn confirmed;                  // The highest LSN that the source was or is about to be told (position.h, fence).
-  Lsn copy_lsn;                   // The highest position of a table's copy: from here on all tables belong together.
-  bool stop_requested = false;    // Another command asks the running one to end at the next chance.
+  Lsn slot_lsn;  // The slot's consistent point.
+  // The highest LSN that the source was or is about to be told (position.h, fence).
+  Lsn confirmed;
+  // The highest position of a table's copy: from here on all tables belong together.
+  Lsn copy_lsn;
+  bool stop_requested = false;  // Another command asks the running one to end at the next chance.
   // Written by the running command every second or so; the clock is the target's.
   std::int64_t heartbeat_age_ms = -1;  // -1: never.
   std::string runtime;                 // JSON text, as `status` wants it; "" at first.
@@ -65,7 +81,8 @@ struct TableCounters {
 struct TableRecord {
   TableName table;
   TablePhase phase = TablePhase::kWaiting;
-  Lsn position;  // The consistent point of the snapshot that it was copied under: older transactions are in the copy.
+  // The consistent point of the snapshot that it was copied under: older transactions are in the copy.
+  Lsn position;
   std::int64_t rows = 0;   // Of the copy.
   std::int64_t bytes = 0;  // Of the copy, as they went over the wire.
   TableCounters counters;  // Of the stream.
@@ -84,15 +101,18 @@ struct SchemaObject {
   bool done = false;
 };
 
-// Creates schema, tables and the guard function where they are missing, in a transaction of its own, serialized between
-// processes. Needs CREATE on the target database, or a schema walferry made beforehand that the role may create in.
-// kFailedPrecondition with what to grant, or where the state was written in another format.
+// Creates schema, tables and the guard function where they are missing, in a transaction of its own,
+// serialized between processes. Needs CREATE on the target database, or a schema walferry made beforehand
+// that the role may create in. kFailedPrecondition with what to grant, or where the state was written in
+// another format.
 absl::Status EnsureStateSchema(Connection& target);
-// Reads the catalog only, so that a role without any privilege on the schema gets an answer. Other format: an error.
+// Reads the catalog only, so that a role without any privilege on the schema gets an answer. Other format: an
+// error.
 absl::StatusOr<bool> StateSchemaExists(Connection& target);
 
-// A session-level advisory lock for the migration's running writer; released with the connection. False: held by
-// another session. The compare-and-set of the lanes is what is relied on; this gives the early, clear refusal.
+// A session-level advisory lock for the migration's running writer; released with the connection. False: held
+// by another session. The compare-and-set of the lanes is what is relied on; this gives the early, clear
+// refusal.
 absl::StatusOr<bool> TryLockMigration(Connection& target, const std::string& name);
 // Whether some session holds that lock.
 absl::StatusOr<bool> MigrationIsLocked(Connection& target, const std::string& name);
@@ -105,8 +125,8 @@ absl::Status UpdateMigration(Connection& target, const MigrationRecord& record);
 absl::Status RequestStop(Connection& target, const std::string& name, bool requested);
 // Heartbeat with runtime JSON; returns whether a stop is requested.
 absl::StatusOr<bool> WriteHeartbeat(Connection& target, const std::string& name, const std::string& runtime);
-// Removes every row of the migration, then drops schema walferry when no migration is left (two statements; fine to
-// repeat after a failure between them).
+// Removes every row of the migration, then drops schema walferry when no migration is left (two statements;
+// fine to repeat after a failure between them).
 absl::Status DeleteMigration(Connection& target, const std::string& name);
 
 // Sets the position of lanes [0, lanes) where there is none yet.
@@ -118,11 +138,29 @@ absl::StatusOr<std::vector<TableRecord>> LoadTables(Connection& target, const st
 absl::Status AddTables(Connection& target, const std::string& name, const std::vector<TableName>& tables);
 // Phase, position, rows and bytes.
 absl::Status UpdateTable(Connection& target, const std::string& name, const TableRecord& record);
+// The copy of a table, range by range. BeginTableCopy: kCopying with nothing done, before the first row.
+absl::Status BeginTableCopy(Connection& target, const std::string& name, const TableName& table,
+                            Lsn position);
+struct CopiedRange {
+  int number = 0;  // From 0.
+  int of = 1;      // Ranges of the table.
+  std::int64_t rows = 0;
+  std::int64_t bytes = 0;
+};
+// In the transaction of the range's rows; the last one makes the table kCopied. kAborted where the range is
+// done already or the copy was begun again with another position: a second writer.
+absl::Status FinishCopyRange(Connection& target, const std::string& name, const TableName& table,
+                             Lsn position, const CopiedRange& range);
+// Whether the range's transaction committed. Waits for one that is still under way.
+absl::StatusOr<bool> CopyRangeIsDone(Connection& target, const std::string& name, const TableName& table,
+                                     int number);
+
 // Adds to the stream's counters.
 absl::Status AddCounters(Connection& target, const std::string& name,
                          const std::map<TableName, TableCounters>& counters);
 
-absl::Status InsertObjects(Connection& target, const std::string& name, const std::vector<SchemaObject>& objects);
+absl::Status InsertObjects(Connection& target, const std::string& name,
+                           const std::vector<SchemaObject>& objects);
 absl::StatusOr<std::vector<SchemaObject>> LoadObjects(Connection& target, const std::string& name);
 absl::Status MarkObjectDone(Connection& target, const std::string& name, std::int64_t id);
 

@@ -55,6 +55,7 @@ CREATE TABLE IF NOT EXISTS walferry.table_state (
   position pg_lsn NOT NULL DEFAULT '0/0',
   rows bigint NOT NULL DEFAULT 0,
   bytes bigint NOT NULL DEFAULT 0,
+  ranges integer[] NOT NULL DEFAULT '{}',
   inserts bigint NOT NULL DEFAULT 0,
   updates bigint NOT NULL DEFAULT 0,
   deletes bigint NOT NULL DEFAULT 0,

@@ -1,5 +1,5 @@
-// The first copy of tables: rows of one snapshot of the source, as raw COPY bytes, into the target, by several workers
-// that take ranges of the tables from one queue, largest first.
+// The first copy of tables: rows of one snapshot of the source, as raw COPY bytes, into the target, by
+// several workers that take ranges of the tables from one queue, largest first.
 #pragma once
 
 #include <atomic>
@@ -7,40 +7,51 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "apply/state.h"
 #include "stream/connection.h"
 #include "stream/stop_signal.h"
 
 namespace walferry {
 
-enum class CopyFormat { kAuto, kBinary, kText };  // kAuto: binary where all column types are equal on both sides.
+enum class CopyFormat {
+  kAuto,
+  kBinary,
+  kText
+};  // kAuto: binary where all column types are equal on both sides.
 
 struct TableCopyOptions {
   std::string source;  // conninfo
   std::string target;
+  std::string application_name = "walferry";
   std::string migration;  // "": no state is kept (walferry copy).
-  std::string snapshot;   // Name of the exported snapshot; its exporter stays connected and idle all the while.
-  Lsn position;           // The snapshot's consistent point.
+  std::string
+      snapshot;  // Name of the exported snapshot; its exporter stays connected and idle all the while.
+  Lsn position;  // The snapshot's consistent point.
   int jobs = 4;
   CopyFormat format = CopyFormat::kAuto;
   // A table is cut into ctid ranges of about this size (source version 14 or newer; whole before).
   std::int64_t range_bytes = std::int64_t{256} << 20;
+  absl::Duration retry_for = absl::Minutes(10);  // How long a server may be away.
 };
 
 // Read by the thread that shows progress while Run() works.
 struct TableCopyProgress {
   std::atomic<std::int64_t> tables_total = 0;
   std::atomic<std::int64_t> tables_done = 0;
-  std::atomic<std::int64_t> bytes_expected = 0;  // By the size of the tables on the source; an estimate.
+  std::atomic<std::int64_t> bytes_expected = 0;       // By the size of the tables on the source; an estimate.
   std::atomic<std::int64_t> bytes_expected_done = 0;  // The part of bytes_expected whose ranges are done.
-  std::atomic<std::int64_t> bytes_copied = 0;    // As they went over the wire.
+  std::atomic<std::int64_t> bytes_copied = 0;         // As they went over the wire.
   std::atomic<std::int64_t> rows_copied = 0;
 };
 
-// Copies every table of `tables` that is not kCopied. A table of which rows are already there from a run that was
-// killed (kCopying) is emptied first. When all ranges of a table are in, its record (kCopied, position, rows, bytes)
-// is committed. Connection losses are retried by range. Stops at the first error that is not.
-// Tables are leaf tables or plain ones: what pg_publication_tables lists; a partitioned one is copied through its root.
+// Copies every table of `tables` that is not kCopied. A table of which rows are already there from a run that
+// was killed (kCopying) is emptied first. When all ranges of a table are in, its record (kCopied, position,
+// rows, bytes) is committed. Connection losses are retried by range. Stops at the first error that is not.
+// After OK all tables are durably kCopied on the target. kAborted: the snapshot is gone or a table was
+// rewritten on the source; take a new snapshot for what is not done. `table_done` is called by the workers'
+// threads, one at a time. Tables are leaf tables or plain ones: what pg_publication_tables lists; a
+// partitioned one is copied through its root.
 absl::Status CopyTables(const TableCopyOptions& options, const std::vector<TableRecord>& tables,
                         TableCopyProgress& progress, const StopSignal& stop,
                         std::function<void(const TableRecord&)> table_done);

@@ -1,0 +1,160 @@
+// Tested by tests/apply/table_copy_test.cc.
+#include "apply/copy_plan.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_join.h"
+
+namespace walferry {
+namespace {
+
+// Ranges of ctid are answered by a range scan since version 14; before, each would read the whole table.
+constexpr int kTidRangeScanVersion = 140000;
+
+std::string FormatClause(bool binary) {
+  return binary ? " WITH (FORMAT binary)" : "";
+}
+
+absl::Status CheckTargetHasColumns(const TableName& table, const TableFacts& source,
+                                   const TableFacts& target) {
+  std::vector<std::string> additions;
+  for (const ColumnFacts& column : source.columns) {
+    if (column.generated || target.FindColumn(column.name) != nullptr) continue;
+    additions.push_back(absl::StrFormat("ADD COLUMN %s %s", QuoteIdentifier(column.name), column.type));
+  }
+  if (additions.empty()) return absl::OkStatus();
+  return Errorf(absl::StatusCode::kFailedPrecondition,
+                "the target's table %s lacks columns of the source: run there ALTER TABLE %s %s;",
+                table.ToString(), QuoteName(table.schema, table.name), absl::StrJoin(additions, ", "));
+}
+
+// Names of the columns whose bytes may not be passed on as they are.
+std::vector<std::string> NotBinary(const std::vector<std::string>& columns, const TableFacts& source,
+                                   const TableFacts& target) {
+  std::vector<std::string> names;
+  for (const std::string& name : columns) {
+    const std::string& format = source.FindColumn(name)->wire_format;
+    if (format.empty() || format != target.FindColumn(name)->wire_format) names.push_back(name);
+  }
+  return names;
+}
+
+absl::Status CheckPresent(const std::vector<TableName>& tables, const std::map<TableName, TableFacts>& facts,
+                          std::string_view side) {
+  std::vector<std::string> missing;
+  for (const TableName& table : tables) {
+    if (!facts.contains(table)) missing.push_back(table.ToString());
+  }
+  if (missing.empty()) return absl::OkStatus();
+  return Errorf(absl::StatusCode::kFailedPrecondition, "missing on the %s: %s", side,
+                absl::StrJoin(missing, ", "));
+}
+
+// Triggers and foreign keys have had their effect on the source already.
+absl::Status CheckNothingFires(Connection& target, const std::vector<TableName>& tables) {
+  const absl::Status replica = target.Execute("SET session_replication_role = replica").status();
+  if (replica.ok() || IsRetryable(replica) || absl::IsCancelled(replica)) return replica;
+  std::vector<std::string> firing;
+  for (const TableName& table : tables) {
+    WF_ASSIGN_OR_RETURN(Result found,
+                        target.Execute("SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger t "
+                                       "JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid "
+                                       "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+                                       "WHERE n.nspname = $1::name AND c.relname = $2::name "
+                                       "AND t.tgenabled <> 'D' AND t.tgtype::integer & 4 <> 0)",
+                                       {table.schema, table.name}));
+    if (found.GetBool(0, 0)) firing.push_back(table.ToString());
+  }
+  if (firing.empty()) return absl::OkStatus();
+  return Errorf(
+      absl::StatusCode::kFailedPrecondition,
+      "triggers or foreign keys of the target would act on the copied rows of %s, because role %s may not "
+      "set session_replication_role (%s): GRANT SET ON PARAMETER session_replication_role TO %s; there, or "
+      "disable them while copying",
+      absl::StrJoin(firing, ", "), target.user(), MessageOf(replica), QuoteIdentifier(target.user()));
+}
+
+}  // namespace
+
+std::string TableCopyPlan::ColumnList() const {
+  return absl::StrJoin(columns, ", ",
+                       [](std::string* out, const std::string& name) { out->append(QuoteIdentifier(name)); });
+}
+
+std::string TableCopyPlan::CopyOutSql(std::size_t range) const {
+  const std::string table = QuoteName(record.table.schema, record.table.name);
+  if (source_kind == 'r' && ranges.size() == 1) {
+    // Of this table alone, without those that inherit from it, and the fastest form.
+    return absl::StrFormat("COPY %s (%s) TO STDOUT%s", table, ColumnList(), FormatClause(binary));
+  }
+  const std::string rows =
+      source_kind == 'r' ? absl::StrFormat("ONLY %s WHERE %s", table, ranges[range].Condition()) : table;
+  return absl::StrFormat("COPY (SELECT %s FROM %s) TO STDOUT%s", ColumnList(), rows, FormatClause(binary));
+}
+
+std::string TableCopyPlan::CopyInSql() const {
+  return absl::StrFormat("COPY %s (%s) FROM STDIN%s", QuoteName(record.table.schema, record.table.name),
+                         ColumnList(), FormatClause(binary));
+}
+
+absl::StatusOr<TableCopyPlan> PlanTable(const TableRecord& record, const TableFacts& source,
+                                        const TableFacts& target, int source_version,
+                                        const TableCopyOptions& options) {
+  WF_RETURN_IF_ERROR(CheckTargetHasColumns(record.table, source, target));
+  TableCopyPlan plan;
+  plan.record = record;
+  plan.source_kind = source.kind;
+  plan.target_kind = target.kind;
+  plan.bytes = source.bytes;
+  for (const ColumnFacts& column : source.columns) {
+    const ColumnFacts* other = target.FindColumn(column.name);
+    if (!column.generated && !other->generated) plan.columns.push_back(column.name);
+  }
+  const std::vector<std::string> not_binary = NotBinary(plan.columns, source, target);
+  if (options.format == CopyFormat::kBinary && !not_binary.empty()) {
+    return Errorf(absl::StatusCode::kFailedPrecondition,
+                  "table %s cannot be copied in binary format: types differ or do not allow it in column %s",
+                  record.table.ToString(), absl::StrJoin(not_binary, ", "));
+  }
+  plan.binary = options.format != CopyFormat::kText && not_binary.empty();
+  const bool may_cut = source.kind == 'r' && source.is_heap && source_version >= kTidRangeScanVersion;
+  plan.ranges =
+      CutIntoRanges(may_cut && !plan.columns.empty() ? source.pages : 1, source.bytes, options.range_bytes);
+  return plan;
+}
+
+absl::StatusOr<std::vector<TableCopyPlan>> PlanCopy(Connection& source, Connection& target,
+                                                    const std::vector<TableRecord>& tables,
+                                                    const TableCopyOptions& options) {
+  std::vector<TableName> names;
+  for (const TableRecord& record : tables) {
+    if (record.phase != TablePhase::kCopied) names.push_back(record.table);
+  }
+  WF_ASSIGN_OR_RETURN(const auto source_facts, ReadTableFacts(source, names));
+  WF_ASSIGN_OR_RETURN(const auto target_facts, ReadTableFacts(target, names));
+  WF_RETURN_IF_ERROR(CheckPresent(names, source_facts, "source"));
+  WF_RETURN_IF_ERROR(CheckPresent(names, target_facts, "target"));
+  WF_RETURN_IF_ERROR(CheckNothingFires(target, names));
+  std::vector<TableCopyPlan> plans;
+  for (const TableRecord& record : tables) {
+    if (record.phase == TablePhase::kCopied) continue;
+    WF_ASSIGN_OR_RETURN(TableCopyPlan plan,
+                        PlanTable(record, source_facts.at(record.table), target_facts.at(record.table),
+                                  source.server_version(), options));
+    plans.push_back(std::move(plan));
+  }
+  return plans;
+}
+
+absl::Status BeginInSnapshot(Connection& source, const std::string& snapshot) {
+  WF_RETURN_IF_ERROR(source.Execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").status());
+  const absl::Status imported = source.Execute("SET TRANSACTION SNAPSHOT " + QuoteLiteral(snapshot)).status();
+  if (imported.ok() || IsRetryable(imported) || absl::IsCancelled(imported)) return imported;
+  return Errorf(
+      absl::StatusCode::kAborted,
+      "the snapshot that is being copied is gone, because the connection that held it was lost (%s): run the "
+      "command again, tables that are done stay done",
+      MessageOf(imported));
+}
+
+}  // namespace walferry

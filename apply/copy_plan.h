@@ -1,0 +1,47 @@
+// What to copy and how, decided from both catalogs before the first row moves.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "apply/ctid_range.h"
+#include "apply/table_copy.h"
+#include "apply/table_facts.h"
+
+namespace walferry {
+
+struct TableCopyPlan {
+  TableRecord record;                // As it was at the start.
+  std::vector<std::string> columns;  // That both sides have; by name, in the source's order.
+  bool binary = false;
+  char source_kind = 'r';  // pg_class.relkind
+  char target_kind = 'r';
+  std::int64_t bytes = 0;         // On the source.
+  std::vector<CtidRange> ranges;  // One that is the whole table, or several.
+
+  // "a", "b" as SQL.
+  std::string ColumnList() const;
+  // COPY … TO STDOUT of one range on the source, COPY … FROM STDIN on the target.
+  std::string CopyOutSql(std::size_t range) const;
+  std::string CopyInSql() const;
+};
+
+// Pure. kFailedPrecondition, with the ALTER TABLE to run, where columns of the source are missing on the
+// target; where binary was asked for and column types do not allow it.
+absl::StatusOr<TableCopyPlan> PlanTable(const TableRecord& record, const TableFacts& source,
+                                        const TableFacts& target, int source_version,
+                                        const TableCopyOptions& options);
+
+// Plans all tables that are not kCopied, in their order. `source` sees the snapshot. kFailedPrecondition:
+// tables are missing on either side (all are named); or the target's role may not set
+// session_replication_role and the tables there have triggers or foreign keys that INSERT fires.
+absl::StatusOr<std::vector<TableCopyPlan>> PlanCopy(Connection& source, Connection& target,
+                                                    const std::vector<TableRecord>& tables,
+                                                    const TableCopyOptions& options);
+
+// BEGIN in the named snapshot, read only. kAborted where the snapshot is gone: its exporter's connection was
+// lost.
+absl::Status BeginInSnapshot(Connection& source, const std::string& snapshot);
+
+}  // namespace walferry
