@@ -1,6 +1,6 @@
-// A PostgreSQL server of our own for a demo or a test: initdb in a fresh directory, a free port of the loopback
-// interface, an unprivileged user when we are root, gone with the object. Nothing of it survives the process: a
-// watchdog ends the server when its owner dies.
+// A PostgreSQL server of our own for a demo or a test: initdb in a fresh directory, a free port of the
+// loopback interface, an unprivileged user when we are root, gone with the object. Nothing of it survives the
+// process: a watchdog ends the server when its owner dies.
 #pragma once
 
 #include <memory>
@@ -14,10 +14,11 @@ namespace walferry {
 
 struct ThrowawayServerOptions {
   std::string name = "server";  // For the directory and messages.
-  // postgresql.conf lines besides the defaults (wal_level=logical, fsync=off, listen on 127.0.0.1, …). Later wins.
-  std::vector<std::pair<std::string, std::string>> settings;
+  // postgresql.conf lines besides the defaults (wal_level=logical, fsync=off, listen on 127.0.0.1, …). Later
+  // wins.
+  std::vector<std::pair<std::string, std::string>> settings = {};
   // Authentication: trust, or scram-sha-256 with this password for the superuser `postgres`.
-  std::string password;
+  std::string password = {};
   // TLS with a certificate of our own for host name "localhost"; its CA certificate is then at ca_file().
   bool tls = false;
   int port = 0;  // 0: any free one
@@ -31,7 +32,8 @@ class ThrowawayServer {
   int port() const;
   const std::string& directory() const;
   std::string ca_file() const;
-  // host=127.0.0.1 port=… user=postgres dbname=…
+  // host=127.0.0.1 port=… user=postgres dbname=… and the password, if there is one. What a caller appends
+  // wins.
   std::string Conninfo(const std::string& database) const;
 
   // pg_ctl stop -m fast|immediate (waits), and start again on the same data and port.
