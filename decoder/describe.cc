@@ -8,9 +8,13 @@
 namespace walferry {
 namespace {
 
-// Escapes quotes, backslashes and control characters, so that the text stays on one line.
+// Quotes, backslashes and control characters are escaped, so that the text stays on one line.
+std::string Escaped(std::string_view text) {
+  return absl::Utf8SafeCEscape(absl::string_view(text.data(), text.size()));
+}
+
 std::string Quoted(std::string_view text) {
-  return absl::StrFormat("'%s'", absl::Utf8SafeCEscape(absl::string_view(text.data(), text.size())));
+  return "'" + Escaped(text) + "'";
 }
 
 std::string Hex(std::string_view bytes) {
@@ -56,7 +60,8 @@ std::string TupleText(const TupleView& tuple, const Relation* relation) {
   std::size_t index = 0;
   for (const ColumnView column : tuple) {
     if (index > 0) text += ", ";
-    if (relation != nullptr && index < relation->columns.size()) text += relation->columns[index].name + "=";
+    if (relation != nullptr && index < relation->columns.size())
+      text += Escaped(relation->columns[index].name) + "=";
     text += ValueText(column);
     ++index;
   }
@@ -65,7 +70,7 @@ std::string TupleText(const TupleView& tuple, const Relation* relation) {
 
 std::string RelationText(Oid relation_id, const Relation* relation) {
   if (relation == nullptr) return absl::StrFormat("relation=%d", relation_id);
-  return absl::StrFormat("relation=%d %s", relation_id, relation->FullName());
+  return absl::StrFormat("relation=%d %s", relation_id, Escaped(relation->FullName()));
 }
 
 std::string OldTupleText(OldTuple kind, const TupleView& tuple, const Relation* relation) {
@@ -97,18 +102,19 @@ class FieldsText {
   }
   std::string operator()(const RelationMessage& m) const {
     std::string text =
-        absl::StrFormat("%s relation=%d %s.%s identity=%c (", XidText(m.stream_xid), m.relation_id, m.schema,
-                        m.name, static_cast<char>(m.replica_identity));
+        absl::StrFormat("%s relation=%d %s.%s identity=%c (", XidText(m.stream_xid), m.relation_id,
+                        Escaped(m.schema), Escaped(m.name), static_cast<char>(m.replica_identity));
     std::string_view separator = "";
     m.columns.ForEach([&](const RelationColumnView& column) {
-      absl::StrAppendFormat(&text, "%s%s type=%d typmod=%d%s", separator, column.name, column.type_oid,
-                            column.typmod, column.is_key ? " key" : "");
+      absl::StrAppendFormat(&text, "%s%s type=%d typmod=%d%s", separator, Escaped(column.name),
+                            column.type_oid, column.typmod, column.is_key ? " key" : "");
       separator = ", ";
     });
     return text + ")";
   }
   std::string operator()(const TypeMessage& m) const {
-    return absl::StrFormat("%s type=%d %s.%s", XidText(m.stream_xid), m.type_oid, m.schema, m.name);
+    return absl::StrFormat("%s type=%d %s.%s", XidText(m.stream_xid), m.type_oid, Escaped(m.schema),
+                           Escaped(m.name));
   }
   std::string operator()(const InsertMessage& m) const {
     return absl::StrFormat("%s %s new%s", XidText(m.stream_xid), RelationText(m.relation_id, relation_),
@@ -135,7 +141,7 @@ class FieldsText {
   std::string operator()(const LogicalMessage& m) const {
     return absl::StrFormat("%s %s lsn=%s prefix=%s content=%s", XidText(m.stream_xid),
                            m.transactional ? "transactional" : "non_transactional", m.lsn.ToString(),
-                           Quoted(m.prefix), Quoted(m.content));
+                           Quoted(m.prefix), QuotedBytes(m.content));
   }
   std::string operator()(const StreamStartMessage& m) const {
     return absl::StrFormat(" xid=%d%s", m.xid, m.first_segment ? " first_segment" : "");
