@@ -1,24 +1,41 @@
-// Rules 1 to 3 of DESIGN.md as SQL: the position of a lane moves by compare-and-set inside the transaction of its data,
-// and the source is told nothing that is not durably recorded on the target before.
+// Rules 1 to 3 of DESIGN.md as SQL: the position of a lane moves by compare-and-set inside the transaction of
+// its data, and the source is told nothing that is not durably recorded on the target before.
 #pragma once
 
+#include <map>
 #include <string>
 
+#include "apply/state.h"
 #include "decoder/lsn.h"
 #include "stream/connection.h"
 
 namespace walferry {
 
-// SQLSTATE raised by walferry.advance() when the lane is not where the caller thought: another writer was there.
+// SQLSTATE raised by walferry.advance() when the lane is not where the caller thought: another writer was
+// there.
 inline constexpr std::string_view kPositionMovedSqlstate = "WF001";
 
-// SELECT walferry.advance($1 migration, $2 lane, $3 expected, $4 new): the first statement of every batch's transaction.
-// It takes the row lock, so that a second writer waits and then fails; it raises kPositionMovedSqlstate instead of
-// touching no row, because in a pipeline nobody looks between it and COMMIT.
+// SELECT walferry.advance($1 migration, $2 lane, $3 expected, $4 new): the first statement of every batch's
+// transaction. It takes the row lock, so that a second writer waits and then fails; it raises
+// kPositionMovedSqlstate instead of touching no row, because in a pipeline nobody looks between it and
+// COMMIT.
 inline constexpr std::string_view kAdvanceSql = "SELECT walferry.advance($1, $2, $3, $4)";
 
-// The durability fence: a small synchronous commit, after which everything that was committed before on this server
-// is durable, too. It records `confirmed` (greatest wins) so that a start can tell a slot that somebody else moved.
+// The durability fence: a small synchronous commit, after which everything that was committed before on this
+// server is durable, too. It records `confirmed` (greatest wins) so that a start can tell a slot that
+// somebody else moved.
 absl::Status CommitFence(Connection& target, const std::string& migration, Lsn confirmed);
+
+struct Confirmation {
+  std::string migration;
+  Lsn applied;                                  // No lane is before this, as far as the caller knows.
+  Lsn confirmed;                                // What the source will be told.
+  std::map<TableName, TableCounters> counters;  // To be added to the tables' in the same transaction.
+};
+
+// A fence for what the lanes have applied. kAborted, and nothing recorded, where a lane stands before
+// `applied`: the server lost commits in a crash (they were asynchronous), and the source must not hear of
+// them.
+absl::Status CommitConfirmation(Connection& target, const Confirmation& confirmation);
 
 }  // namespace walferry

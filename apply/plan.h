@@ -1,0 +1,65 @@
+// Which statement a change of the stream becomes: what is set, how the row is found, with which values.
+// Values are views into the receive buffer.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "apply/table_map.h"
+#include "stream/segment.h"
+
+namespace walferry {
+
+enum class Form : char {
+  kInsert = 'i',
+  kUpdate = 'u',
+  // DELETE and INSERT in one statement: an identity column GENERATED ALWAYS cannot be updated, not even to
+  // the value that it has. Columns without a new value are carried over.
+  kReplace = 'r',
+  kProbe = 'p',  // Nothing to set: only looks whether the row is there.
+  kDelete = 'd',
+};
+
+// A statement about one row. What decides its SQL text is all but the parameters.
+struct RowStatement {
+  enum Condition : char { kIgnored = '-', kIsNull = 'n', kEquals = 'e' };
+
+  const MappedTable* table = nullptr;
+  Form form = Form::kInsert;
+  // The conditions may hold for several rows, of which exactly one is meant, no matter which.
+  bool any_one = false;
+  std::string set;    // By published column: 's' where it gets a value.
+  std::string where;  // By published column: a Condition.
+  // The values of `set`, then those of kEquals, each in the order of the published columns.
+  std::vector<ColumnView> parameters;
+
+  // Equal for statements with the same SQL text. Replaces the content of `key`.
+  void MakeKey(std::string& key) const;
+};
+
+// Plans one change after the other. Not thread-safe; keeps no state but memory for reuse.
+class RowPlanner {
+ public:
+  // event: kInsert, kUpdate or kDelete of `table`, which is in scope. `statement` is overwritten.
+  // False: the stream does not say which row is meant (no replica identity).
+  // kFailedPrecondition: an INSERT without the value of a TOAST column; a binary value of another type.
+  // kDataLoss: a tuple that does not fit the relation.
+  absl::StatusOr<bool> Plan(const MappedTable& table, const Event& event, RowStatement& statement);
+
+ private:
+  absl::Status Load(const MappedTable& table, const TupleView& tuple, std::vector<ColumnView>& columns) const;
+  absl::StatusOr<bool> PlanInsert(const Event& event, RowStatement& statement);
+  bool PlanUpdate(const Event& event, RowStatement& statement);
+  bool PlanDelete(const Event& event, RowStatement& statement);
+  // Sets `where`; nullptr, or the tuple that it takes its values from.
+  const std::vector<ColumnView>* Identify(const Event& event, RowStatement& statement);
+  const std::vector<ColumnView>* IdentifyFull(const Event& event, RowStatement& statement);
+  bool MayChange(std::size_t column, const Event& event) const;
+  void AddParameters(const std::vector<ColumnView>* where_values, RowStatement& statement) const;
+
+  std::vector<ColumnView> old_;
+  std::vector<ColumnView> new_;
+};
+
+}  // namespace walferry

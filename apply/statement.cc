@@ -1,0 +1,147 @@
+// Tested by tests/apply/statement_test.cc.
+#include "apply/statement.h"
+
+#include "absl/strings/str_format.h"
+
+namespace walferry {
+namespace {
+
+const TargetColumn& ColumnOf(const RowStatement& statement, std::size_t published) {
+  return statement.table->target.columns[statement.table->target_column[published]];
+}
+
+std::size_t CountSet(const RowStatement& statement) {
+  std::size_t count = 0;
+  for (const char mark : statement.set) count += mark == 's' ? 1 : 0;
+  return count;
+}
+
+std::string AsText(const std::string& expression) {
+  return "(" + expression + ")::pg_catalog.text";
+}
+
+struct Conditions {
+  std::string where;  // "TRUE" where there are none.
+  std::string
+      order;  // "" or " ORDER BY …": of rows that are equal, one that is the same byte for byte first.
+};
+
+Conditions MakeConditions(const RowStatement& statement, std::size_t first_parameter) {
+  Conditions result;
+  std::size_t parameter = first_parameter;
+  for (std::size_t i = 0; i < statement.where.size(); ++i) {
+    if (statement.where[i] == RowStatement::kIgnored) continue;
+    const TargetColumn& column = ColumnOf(statement, i);
+    if (!result.where.empty()) result.where += " AND ";
+    if (statement.where[i] == RowStatement::kIsNull) {
+      result.where += column.sql_name + " IS NULL";
+      continue;
+    }
+    const std::string value = absl::StrFormat("$%d::%s", parameter++, column.compare_type_sql);
+    const std::string same_text = AsText(column.sql_name) + " = " + AsText(value);
+    if (column.equals.empty()) {
+      result.where += same_text;
+      continue;
+    }
+    result.where += column.sql_name + " " + column.equals + " " + value;
+    if (statement.any_one && !column.equal_is_identical) {
+      result.order += (result.order.empty() ? " ORDER BY (" : " AND ") + same_text;
+    }
+  }
+  if (!result.order.empty()) result.order += ") DESC";
+  if (result.where.empty()) result.where = "TRUE";
+  return result;
+}
+
+// "WHERE …", such that exactly one row is meant where several may fit. A row's address is unique within one
+// table only, so the leaf is named with it.
+std::string WhereClause(const RowStatement& statement, std::size_t first_parameter) {
+  const Conditions conditions = MakeConditions(statement, first_parameter);
+  if (!statement.any_one) return " WHERE " + conditions.where;
+  const TargetTable& target = statement.table->target;
+  const std::string address = target.partitioned ? "tableoid, ctid" : "ctid";
+  return absl::StrFormat(" WHERE %s = (SELECT %s FROM %s WHERE %s%s LIMIT 1)",
+                         target.partitioned ? "(" + address + ")" : address, address, target.RowSource(),
+                         conditions.where, conditions.order);
+}
+
+std::string InsertSql(const RowStatement& statement) {
+  std::string columns;
+  std::string values;
+  std::size_t parameter = 1;
+  for (std::size_t i = 0; i < statement.set.size(); ++i) {
+    if (statement.set[i] != 's') continue;
+    if (!columns.empty()) columns += ", ";
+    if (!values.empty()) values += ", ";
+    columns += ColumnOf(statement, i).sql_name;
+    values += absl::StrFormat("$%d", parameter++);
+  }
+  const std::string& table = statement.table->target.sql_name;
+  if (columns.empty()) return "INSERT INTO " + table + " DEFAULT VALUES";
+  return absl::StrFormat("INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE VALUES (%s)", table, columns, values);
+}
+
+std::string UpdateSql(const RowStatement& statement) {
+  std::string set;
+  std::size_t parameter = 1;
+  for (std::size_t i = 0; i < statement.set.size(); ++i) {
+    if (statement.set[i] != 's') continue;
+    if (!set.empty()) set += ", ";
+    set += absl::StrFormat("%s = $%d", ColumnOf(statement, i).sql_name, parameter++);
+  }
+  return "UPDATE " + statement.table->target.RowSource() + " SET " + set + WhereClause(statement, parameter);
+}
+
+std::string ReplaceSql(const RowStatement& statement) {
+  const MappedTable& table = *statement.table;
+  std::vector<std::size_t> parameter_of(statement.set.size(), 0);
+  std::size_t parameter = 1;
+  for (std::size_t i = 0; i < statement.set.size(); ++i) {
+    if (statement.set[i] == 's') parameter_of[i] = parameter++;
+  }
+  std::string columns;
+  std::string values;
+  for (std::size_t i = 0; i < table.target.columns.size(); ++i) {
+    const TargetColumn& column = table.target.columns[i];
+    if (column.generated) continue;
+    const std::size_t published = table.published_column[i];
+    const bool given = published != kNoColumn && parameter_of[published] != 0;
+    if (!columns.empty()) columns += ", ";
+    if (!values.empty()) values += ", ";
+    columns += column.sql_name;
+    values += given ? absl::StrFormat("$%d::%s", parameter_of[published], column.type_sql)
+                    : "old_row." + column.sql_name;
+  }
+  return absl::StrFormat(
+      "WITH old_row AS (DELETE FROM %s%s RETURNING *) INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s "
+      "FROM "
+      "old_row",
+      table.target.RowSource(), WhereClause(statement, parameter), table.target.sql_name, columns, values);
+}
+
+}  // namespace
+
+std::string StatementSql(const RowStatement& statement) {
+  switch (statement.form) {
+    case Form::kInsert:
+      return InsertSql(statement);
+    case Form::kUpdate:
+      return UpdateSql(statement);
+    case Form::kReplace:
+      return ReplaceSql(statement);
+    case Form::kProbe:
+      return "SELECT 1 FROM " + statement.table->target.RowSource() +
+             WhereClause(statement, CountSet(statement) + 1);
+    case Form::kDelete:
+      return "DELETE FROM " + statement.table->target.RowSource() + WhereClause(statement, 1);
+  }
+  return {};
+}
+
+std::string TruncateSql(const std::vector<const MappedTable*>& tables, bool restart_identity) {
+  std::string list;
+  for (const MappedTable* table : tables) list += (list.empty() ? "" : ", ") + table->target.RowSource();
+  return "TRUNCATE " + list + (restart_identity ? " RESTART IDENTITY" : " CONTINUE IDENTITY");
+}
+
+}  // namespace walferry

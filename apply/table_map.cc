@@ -1,0 +1,104 @@
+// Tested by tests/apply/target_table_test.cc and statement_test.cc.
+#include "apply/table_map.h"
+
+#include <algorithm>
+
+#include "stream/quote.h"
+
+namespace walferry {
+namespace {
+
+absl::Status MissingColumns(const Relation& relation, const TargetTable& target,
+                            const std::vector<std::string>& missing) {
+  std::string names;
+  std::string alter;
+  for (const std::string& column : missing) {
+    names += (names.empty() ? "" : ", ") + column;
+    alter += (alter.empty() ? "" : ", ") + ("ADD COLUMN " + QuoteIdentifier(column) + " TYPE");
+  }
+  return Errorf(
+      absl::StatusCode::kFailedPrecondition,
+      "table %s has columns on the source that it does not have on the target: %s. Run there, with the "
+      "types of the source: ALTER TABLE %s %s;",
+      relation.FullName(), names, target.sql_name, alter);
+}
+
+void MapKeys(const Relation& relation, MappedTable& mapped) {
+  const bool full = relation.replica_identity == ReplicaIdentity::kFull;
+  bool whole = true;
+  for (std::size_t i = 0; i < relation.columns.size() && !full; ++i) {
+    if (!relation.columns[i].is_key) continue;
+    if (mapped.target_column[i] != kNoColumn) {
+      mapped.identity.push_back(i);
+    } else {
+      whole = false;
+    }
+  }
+  for (const UniqueKey& key : mapped.target.keys) {
+    std::vector<std::size_t> published;
+    for (const std::size_t column : key.columns) {
+      if (mapped.published_column[column] != kNoColumn) published.push_back(mapped.published_column[column]);
+    }
+    if (published.size() != key.columns.size()) continue;
+    mapped.identity_is_unique =
+        mapped.identity_is_unique || std::all_of(published.begin(), published.end(), [&](std::size_t column) {
+          return std::find(mapped.identity.begin(), mapped.identity.end(), column) != mapped.identity.end();
+        });
+    if (mapped.keys.empty()) mapped.first_key_is_primary = key.primary;
+    mapped.keys.push_back(std::move(published));
+  }
+  // A part of the identity says nothing, unless it is a key of the target by itself.
+  if (!whole && !mapped.identity_is_unique) mapped.identity.clear();
+}
+
+}  // namespace
+
+absl::Status MapColumns(const Relation& relation, MappedTable& mapped) {
+  std::vector<std::string> missing;
+  mapped.target_column.assign(relation.columns.size(), kNoColumn);
+  mapped.published_column.assign(mapped.target.columns.size(), kNoColumn);
+  for (std::size_t i = 0; i < relation.columns.size(); ++i) {
+    const std::optional<std::size_t> column = mapped.target.FindColumn(relation.columns[i].name);
+    if (!column) {
+      missing.push_back(relation.columns[i].name);
+    } else if (!mapped.target.columns[*column].generated) {
+      mapped.target_column[i] = *column;
+      mapped.published_column[*column] = i;
+    }
+  }
+  if (!missing.empty()) return MissingColumns(relation, mapped.target, missing);
+  MapKeys(relation, mapped);
+  return absl::OkStatus();
+}
+
+const MappedTable* TableMap::FindOther(const Relation* relation) const {
+  const auto found = tables_.find(relation);
+  if (found == tables_.end()) return nullptr;
+  last_relation_ = relation;
+  last_ = found->second.get();
+  return last_;
+}
+
+absl::Status TableMap::Resolve(Connection& target, const Relation* relation) {
+  if (Find(relation) != nullptr) return absl::OkStatus();
+  auto mapped = std::make_unique<MappedTable>();
+  mapped->relation = relation;
+  mapped->name = {relation->schema, relation->name};
+  const auto listed = copied_at_.find(mapped->name);
+  mapped->in_scope = listed != copied_at_.end() || !only_listed_;
+  if (mapped->in_scope) {
+    if (listed != copied_at_.end()) mapped->applies_from = listed->second;
+    WF_ASSIGN_OR_RETURN(mapped->target, ReadTargetTable(target, mapped->name));
+    WF_RETURN_IF_ERROR(MapColumns(*relation, *mapped));
+  }
+  tables_[relation] = std::move(mapped);
+  return absl::OkStatus();
+}
+
+void TableMap::Clear() {
+  tables_.clear();
+  last_relation_ = nullptr;
+  last_ = nullptr;
+}
+
+}  // namespace walferry

@@ -1,0 +1,73 @@
+// How a relation of the stream maps to a table of the target: columns by name, what identifies a row, and
+// whether and since when its changes are to be applied at all.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "apply/target_table.h"
+#include "decoder/relation.h"
+
+namespace walferry {
+
+inline constexpr std::size_t kNoColumn = static_cast<std::size_t>(-1);
+
+// Indexes into Relation::columns are called "published", those into TargetTable::columns "target".
+struct MappedTable {
+  const Relation* relation = nullptr;
+  TableName name;
+  // False: none of its changes is applied, and nothing below is filled in.
+  bool in_scope = false;
+  // Older transactions (by commit LSN) are in the table's copy.
+  Lsn applies_from;
+
+  TargetTable target;
+  // By published column: its target column, or kNoColumn where the target generates the value itself.
+  std::vector<std::size_t> target_column;
+  // By target column: its published column, or kNoColumn.
+  std::vector<std::size_t> published_column;
+  // Published columns that the source's replica identity consists of; empty for FULL and NOTHING.
+  std::vector<std::size_t> identity;
+  bool identity_is_unique = false;  // A key of the target lies within them.
+  // The target's keys whose columns are all published, as published columns, in the order of
+  // TargetTable::keys.
+  std::vector<std::vector<std::size_t>> keys;
+  bool first_key_is_primary = false;
+};
+
+// Fails with kFailedPrecondition, listing them, where published columns are missing on the target.
+absl::Status MapColumns(const Relation& relation, MappedTable& mapped);
+
+// The mappings that a lane has met, by relation. A different shape is a different Relation, so it is read
+// anew.
+class TableMap {
+ public:
+  // copied_at, only_listed: see ApplierOptions.
+  TableMap(std::map<TableName, Lsn> copied_at, bool only_listed)
+      : copied_at_(std::move(copied_at)), only_listed_(only_listed) {}
+
+  // nullptr where Resolve() was not called for it. The pointer is valid until Clear().
+  const MappedTable* Find(const Relation* relation) const {
+    if (relation == last_relation_) return last_;
+    return FindOther(relation);
+  }
+  // Reads the target's catalog if it is not known yet. Not inside a pipeline.
+  absl::Status Resolve(Connection& target, const Relation* relation);
+  // The target's tables may have changed.
+  void Clear();
+
+ private:
+  const MappedTable* FindOther(const Relation* relation) const;
+
+  const std::map<TableName, Lsn> copied_at_;
+  const bool only_listed_;
+  absl::flat_hash_map<const Relation*, std::unique_ptr<const MappedTable>> tables_;
+  mutable const Relation* last_relation_ = nullptr;
+  mutable const MappedTable* last_ = nullptr;
+};
+
+}  // namespace walferry

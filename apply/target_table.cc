@@ -1,0 +1,216 @@
+// Tested by tests/apply/target_table_test.cc.
+#include "apply/target_table.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <map>
+
+#include "stream/quote.h"
+
+namespace walferry {
+namespace {
+
+constexpr char kRelationSql[] =
+    "SELECT c.oid, c.relkind FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = "
+    "c.relnamespace "
+    "WHERE n.nspname = $1 AND c.relname = $2";
+
+constexpr char kColumnsSql[] =
+    "SELECT a.attname, a.attnum, a.atttypid, n.nspname, t.typname, a.attgenerated <> '', a.attidentity = "
+    "'a', "
+    "coalesce(c.collisdeterministic, true) "
+    "FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid "
+    "JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace "
+    "LEFT JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation "
+    "WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+
+// Key columns only (an INCLUDE column identifies nothing), and only where the index means by "equal" what the
+// column's own comparison means.
+constexpr char kKeysSql[] =
+    "SELECT i.indisprimary, pg_catalog.array_to_string(ARRAY("
+    "  SELECT k.attnum FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, n) "
+    "  WHERE k.n <= i.indnkeyatts ORDER BY k.n), ',') "
+    "FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid "
+    "WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL "
+    "AND i.indexprs IS NULL AND NOT EXISTS ("
+    "  SELECT FROM pg_catalog.unnest(i.indkey::int2[], i.indcollation::oid[], i.indclass::oid[]) "
+    "    WITH ORDINALITY k(attnum, collation, class, n) "
+    "  JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum "
+    "  JOIN pg_catalog.pg_opclass o ON o.oid = k.class "
+    "  WHERE k.n <= i.indnkeyatts AND (k.collation <> a.attcollation OR NOT o.opcdefault)) "
+    "ORDER BY i.indisprimary DESC, i.indnkeyatts, c.relname";
+
+// The types of the columns, and what domains and arrays are made of. For a base type: the equality operator
+// of its default btree or hash operator class, or of the class of a type that it may be read as (varchar as
+// text).
+constexpr char kTypesSql[] =
+    "WITH RECURSIVE needed(oid) AS (SELECT DISTINCT a.atttypid FROM pg_catalog.pg_attribute a "
+    "  WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped "
+    "UNION SELECT CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.typelem END "
+    "  FROM needed JOIN pg_catalog.pg_type t ON t.oid = needed.oid "
+    "  WHERE t.typtype = 'd' OR EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.typarray = t.oid)) "
+    "SELECT t.oid, CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.typarray = t.oid) THEN 'A' "
+    "  ELSE t.typtype END, CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.typelem END, n.nspname, "
+    "t.typname, "
+    "  e.nspname, e.oprname "
+    "FROM needed JOIN pg_catalog.pg_type t ON t.oid = needed.oid "
+    "JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace "
+    "LEFT JOIN LATERAL (SELECT pn.nspname, p.oprname FROM pg_catalog.pg_opclass c "
+    "  JOIN pg_catalog.pg_am am ON am.oid = c.opcmethod AND am.amname IN ('btree', 'hash') "
+    "  JOIN pg_catalog.pg_amop o ON o.amopfamily = c.opcfamily AND o.amoplefttype = c.opcintype "
+    "    AND o.amoprighttype = c.opcintype AND o.amopstrategy = CASE am.amname WHEN 'btree' THEN 3 ELSE 1 "
+    "END "
+    "  JOIN pg_catalog.pg_operator p ON p.oid = o.amopopr "
+    "  JOIN pg_catalog.pg_namespace pn ON pn.oid = p.oprnamespace "
+    "  WHERE c.opcdefault AND (c.opcintype = t.oid OR EXISTS (SELECT FROM pg_catalog.pg_cast k "
+    "    WHERE k.castsource = t.oid AND k.casttarget = c.opcintype AND k.castmethod = 'b' AND k.castcontext "
+    "= 'i')) "
+    "  ORDER BY c.opcintype = t.oid DESC, am.amname LIMIT 1) e ON t.typtype = 'b'";
+
+struct TypeFacts {
+  char kind = 'b';  // pg_type.typtype, or 'A' for arrays
+  Oid inner = 0;    // Base type of a domain, element of an array.
+  std::string sql;
+  std::string equals;
+};
+using TypeMap = std::map<Oid, TypeFacts>;
+
+std::string OperatorSql(std::string_view schema, std::string_view name) {
+  if (schema.empty()) return {};
+  if (schema == "pg_catalog") return std::string(name);
+  return "OPERATOR(" + QuoteIdentifier(schema) + "." + std::string(name) + ")";
+}
+
+absl::StatusOr<TypeMap> ReadTypes(Connection& target, const std::string& relation_oid) {
+  WF_ASSIGN_OR_RETURN(const Result rows, target.Execute(kTypesSql, {relation_oid}));
+  TypeMap types;
+  for (int row = 0; row < rows.rows(); ++row) {
+    TypeFacts& facts = types[static_cast<Oid>(rows.GetInt(row, 0))];
+    facts.kind = rows.Get(row, 1).front();
+    facts.inner = static_cast<Oid>(rows.GetInt(row, 2));
+    facts.sql = QuoteName(rows.Get(row, 3), rows.Get(row, 4));
+    facts.equals = OperatorSql(rows.Get(row, 5), rows.Get(row, 6));
+  }
+  return types;
+}
+
+// The operator by which two values of the type are compared, or nothing.
+std::string EqualityOf(const TypeMap& types, Oid type) {
+  const auto found = types.find(type);
+  if (found == types.end()) return {};
+  switch (found->second.kind) {
+    case 'd':
+      return EqualityOf(types, found->second.inner);
+    case 'A':  // array_eq asks the element type for its own, wherever that lives.
+      return EqualityOf(types, found->second.inner).empty() ? "" : "=";
+    case 'e':
+    case 'r':
+    case 'm':
+      return "=";
+    case 'b':
+      return found->second.equals;
+    default:  // Composites: a member without equality would be an error at run time only.
+      return {};
+  }
+}
+
+Oid BaseOf(const TypeMap& types, Oid type) {
+  auto found = types.find(type);
+  while (found != types.end() && found->second.kind == 'd') {
+    type = found->second.inner;
+    found = types.find(type);
+  }
+  return type;
+}
+
+bool EqualIsIdentical(const TypeMap& types, Oid base_type, bool deterministic_collation) {
+  // bool bytea "char" name int8 int2 int4 text oid varchar date time timestamp timestamptz uuid pg_lsn xid8
+  static constexpr std::array<Oid, 17> kTypes = {16,   17,   18,   19,   20,   21,   23,   25,  26,
+                                                 1043, 1082, 1083, 1114, 1184, 2950, 3220, 5069};
+  const auto found = types.find(base_type);
+  if (found != types.end() && found->second.kind == 'e') return true;
+  return deterministic_collation && std::find(kTypes.begin(), kTypes.end(), base_type) != kTypes.end();
+}
+
+absl::Status ReadColumns(Connection& target, const std::string& relation_oid, TargetTable& table,
+                         std::map<int, std::size_t>& by_number) {
+  WF_ASSIGN_OR_RETURN(const TypeMap types, ReadTypes(target, relation_oid));
+  WF_ASSIGN_OR_RETURN(const Result rows, target.Execute(kColumnsSql, {relation_oid}));
+  for (int row = 0; row < rows.rows(); ++row) {
+    TargetColumn column;
+    column.name = rows.Get(row, 0);
+    column.sql_name = QuoteIdentifier(column.name);
+    column.type_oid = static_cast<Oid>(rows.GetInt(row, 2));
+    column.type_sql = QuoteName(rows.Get(row, 3), rows.Get(row, 4));
+    column.generated = rows.GetBool(row, 5);
+    column.identity_always = rows.GetBool(row, 6);
+    const Oid base = BaseOf(types, column.type_oid);
+    const auto facts = types.find(base);
+    column.compare_type_sql = facts == types.end() ? column.type_sql : facts->second.sql;
+    column.equals = EqualityOf(types, column.type_oid);
+    column.equal_is_identical = EqualIsIdentical(types, base, rows.GetBool(row, 7));
+    by_number[static_cast<int>(rows.GetInt(row, 1))] = table.columns.size();
+    table.columns.push_back(std::move(column));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadKeys(Connection& target, const std::string& relation_oid, TargetTable& table,
+                      const std::map<int, std::size_t>& by_number) {
+  WF_ASSIGN_OR_RETURN(const Result rows, target.Execute(kKeysSql, {relation_oid}));
+  for (int row = 0; row < rows.rows(); ++row) {
+    UniqueKey key;
+    key.primary = rows.GetBool(row, 0);
+    std::string_view list = rows.Get(row, 1);
+    bool complete = true;
+    while (!list.empty()) {
+      int number = 0;
+      std::from_chars(list.data(), list.data() + list.size(), number);
+      const auto column = by_number.find(number);
+      complete = complete && column != by_number.end();
+      if (column != by_number.end()) key.columns.push_back(column->second);
+      list.remove_prefix(
+          std::min(list.size(), list.find(',') == list.npos ? list.size() : list.find(',') + 1));
+    }
+    if (complete && !key.columns.empty()) table.keys.push_back(std::move(key));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::optional<std::size_t> TargetTable::FindColumn(const std::string& column) const {
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    if (columns[i].name == column) return i;
+  }
+  return std::nullopt;
+}
+
+absl::StatusOr<TargetTable> ReadTargetTable(Connection& target, const TableName& name) {
+  WF_ASSIGN_OR_RETURN(const Result relation, target.Execute(kRelationSql, {name.schema, name.name}));
+  if (relation.rows() == 0) {
+    return Errorf(
+        absl::StatusCode::kFailedPrecondition,
+        "table %s is not on the target: create it there with the columns that the source publishes, or "
+        "leave it out with --exclude-tables",
+        name.ToString());
+  }
+  const char kind = relation.Get(0, 1).front();
+  if (kind != 'r' && kind != 'p') {
+    return Errorf(absl::StatusCode::kFailedPrecondition,
+                  "%s is not a table on the target (relkind %c): changes can be applied to tables only",
+                  name.ToString(), kind);
+  }
+  TargetTable table;
+  table.name = name;
+  table.sql_name = QuoteName(name.schema, name.name);
+  table.partitioned = kind == 'p';
+  const std::string oid(relation.Get(0, 0));
+  std::map<int, std::size_t> by_number;
+  WF_RETURN_IF_ERROR(ReadColumns(target, oid, table, by_number));
+  WF_RETURN_IF_ERROR(ReadKeys(target, oid, table, by_number));
+  return table;
+}
+
+}  // namespace walferry
