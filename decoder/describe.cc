@@ -17,6 +17,11 @@ std::string Quoted(std::string_view text) {
   return "'" + Escaped(text) + "'";
 }
 
+// For bytes in no known encoding: everything beyond ASCII is escaped too.
+std::string QuotedBytes(std::string_view bytes) {
+  return "'" + absl::CEscape(absl::string_view(bytes.data(), bytes.size())) + "'";
+}
+
 std::string Hex(std::string_view bytes) {
   return "\\x" + absl::BytesToHexString(absl::string_view(bytes.data(), bytes.size()));
 }
