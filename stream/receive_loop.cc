@@ -39,6 +39,7 @@ absl::StatusOr<StreamEnd> ReceiveLoop::Run() {
     WF_RETURN_IF_ERROR(Report());
     if (!parts_.sink.status().ok()) return EndStream(StreamEnd::kSinkFailed);
     if (parts_.stop.requested()) return EndStream(StreamEnd::kStopped);
+    if (parts_.sink.wants_restart()) return EndStream(StreamEnd::kSinkRestarts);
     if (ReachedUntil()) return EndStream(StreamEnd::kReached);
     WF_ASSIGN_OR_RETURN(const bool advanced, Advance());
     if (ended_by_server_ && !parts_.assembler.replaying()) return StreamEnd::kServerEnded;

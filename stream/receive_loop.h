@@ -23,10 +23,11 @@
 namespace walferry {
 
 enum class StreamEnd {
-  kReached,      // What `until` asked for is confirmed; the stream was ended cleanly.
-  kStopped,      // A stop was requested; the stream was ended cleanly.
-  kSinkFailed,   // See SegmentSink::status(); the stream was ended cleanly.
-  kServerEnded,  // The server shuts down.
+  kReached,       // What `until` asked for is confirmed; the stream was ended cleanly.
+  kStopped,       // A stop was requested; the stream was ended cleanly.
+  kSinkFailed,    // See SegmentSink::status(); the stream was ended cleanly.
+  kSinkRestarts,  // See SegmentSink::wants_restart(); the stream was ended cleanly.
+  kServerEnded,   // The server shuts down.
 };
 
 struct LoopParts {

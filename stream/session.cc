@@ -24,6 +24,11 @@ absl::Status OperatorMustAct(std::string text) {
   return absl::FailedPreconditionError(text);
 }
 
+std::string WhyAgain(StreamEnd end) {
+  return end == StreamEnd::kSinkRestarts ? "The target needs the stream again from its position"
+                                         : "The source is shutting down";
+}
+
 }  // namespace
 
 Session::Session(SessionOptions options, MemoryBudget& budget, SegmentSink& sink, const StopSignal& stop,
@@ -50,8 +55,7 @@ absl::Status Session::Run(const std::function<std::optional<Lsn>()>& until) {
       last_success = *last_heard_;
       backoff.Reset();
     }
-    const std::string why =
-        end.ok() ? std::string("The source is shutting down") : std::string(MessageOf(end.status()));
+    const std::string why = end.ok() ? WhyAgain(*end) : std::string(MessageOf(end.status()));
     if (absl::Now() - last_success > options_.retry_for) {
       return Errorf(absl::StatusCode::kUnavailable, "The source did not come back within %s: %s",
                     absl::FormatDuration(options_.retry_for), why);
