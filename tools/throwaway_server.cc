@@ -19,7 +19,7 @@
 #include <random>
 #include <utility>
 
-#include "tools/child_process.h"
+#include "apply/child_process.h"
 
 namespace walferry {
 namespace {

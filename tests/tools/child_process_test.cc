@@ -1,4 +1,4 @@
-#include "tools/child_process.h"
+#include "apply/child_process.h"
 
 #include <signal.h>
 #include <stdlib.h>

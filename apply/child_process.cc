@@ -1,5 +1,5 @@
 // Tested by tests/tools/child_process_test.cc
-#include "tools/child_process.h"
+#include "apply/child_process.h"
 
 #include <fcntl.h>
 #include <grp.h>
