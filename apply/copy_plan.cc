@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_join.h"
+#include "apply/replica_role.h"
 
 namespace walferry {
 namespace {
@@ -48,30 +49,6 @@ absl::Status CheckPresent(const std::vector<TableName>& tables, const std::map<T
   if (missing.empty()) return absl::OkStatus();
   return Errorf(absl::StatusCode::kFailedPrecondition, "missing on the %s: %s", side,
                 absl::StrJoin(missing, ", "));
-}
-
-// Triggers and foreign keys have had their effect on the source already.
-absl::Status CheckNothingFires(Connection& target, const std::vector<TableName>& tables) {
-  const absl::Status replica = target.Execute("SET session_replication_role = replica").status();
-  if (replica.ok() || IsRetryable(replica) || absl::IsCancelled(replica)) return replica;
-  std::vector<std::string> firing;
-  for (const TableName& table : tables) {
-    WF_ASSIGN_OR_RETURN(Result found,
-                        target.Execute("SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger t "
-                                       "JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid "
-                                       "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-                                       "WHERE n.nspname = $1::name AND c.relname = $2::name "
-                                       "AND t.tgenabled <> 'D' AND t.tgtype::integer & 4 <> 0)",
-                                       {table.schema, table.name}));
-    if (found.GetBool(0, 0)) firing.push_back(table.ToString());
-  }
-  if (firing.empty()) return absl::OkStatus();
-  return Errorf(
-      absl::StatusCode::kFailedPrecondition,
-      "triggers or foreign keys of the target would act on the copied rows of %s, because role %s may not "
-      "set session_replication_role (%s): GRANT SET ON PARAMETER session_replication_role TO %s; there, or "
-      "disable them while copying",
-      absl::StrJoin(firing, ", "), target.user(), MessageOf(replica), QuoteIdentifier(target.user()));
 }
 
 }  // namespace
@@ -130,11 +107,12 @@ absl::StatusOr<std::vector<TableCopyPlan>> PlanCopy(Connection& source, Connecti
   for (const TableRecord& record : tables) {
     if (record.phase != TablePhase::kCopied) names.push_back(record.table);
   }
+  if (names.empty()) return std::vector<TableCopyPlan>();
   WF_ASSIGN_OR_RETURN(const auto source_facts, ReadTableFacts(source, names));
   WF_ASSIGN_OR_RETURN(const auto target_facts, ReadTableFacts(target, names));
   WF_RETURN_IF_ERROR(CheckPresent(names, source_facts, "source"));
   WF_RETURN_IF_ERROR(CheckPresent(names, target_facts, "target"));
-  WF_RETURN_IF_ERROR(CheckNothingFires(target, names));
+  WF_RETURN_IF_ERROR(TakeReplicaRole(target, names).status());
   std::vector<TableCopyPlan> plans;
   for (const TableRecord& record : tables) {
     if (record.phase == TablePhase::kCopied) continue;

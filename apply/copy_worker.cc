@@ -1,6 +1,7 @@
 // Tested by tests/apply/table_copy_test.cc.
 #include "apply/copy_worker.h"
 
+#include "apply/replica_role.h"
 #include "apply/retry.h"
 
 namespace walferry {
@@ -43,7 +44,7 @@ absl::Status LockUnlessRewritten(Connection& source, const TableCopyPlan& plan) 
 
 }  // namespace
 
-absl::Status CopyWorker::ConnectTarget() {
+absl::Status CopyWorker::ConnectTarget(const TableCopyPlan& plan) {
   if (target_.has_value()) return absl::OkStatus();
   // With state, completion is read back from the target in the end (CopyTables), so a commit need not wait
   // for the disk. Without, an answered commit is all there is.
@@ -52,9 +53,7 @@ absl::Status CopyWorker::ConnectTarget() {
                                .settings = {{"synchronous_commit", keeps_state() ? "off" : "on"}},
                                .stop = &stop_};
   WF_ASSIGN_OR_RETURN(Connection connection, Connection::Open(connect));
-  // Where that is not allowed, PlanCopy() has made sure that nothing fires.
-  const absl::Status replica = connection.Execute("SET session_replication_role = replica").status();
-  if (IsRetryable(replica) || absl::IsCancelled(replica)) return replica;
+  WF_RETURN_IF_ERROR(TakeReplicaRole(connection, {plan.record.table}).status());
   target_ = std::move(connection);
   return absl::OkStatus();
 }
@@ -81,7 +80,7 @@ absl::Status CopyWorker::BeginTable(const TableCopyPlan& plan) {
 }
 
 absl::Status CopyWorker::TryBeginTable(const TableCopyPlan& plan) {
-  WF_RETURN_IF_ERROR(ConnectTarget());
+  WF_RETURN_IF_ERROR(ConnectTarget(plan));
   WF_RETURN_IF_ERROR(target_->Execute("BEGIN").status());
   if (plan.record.phase == TablePhase::kCopying) WF_RETURN_IF_ERROR(EmptyTable(plan));
   if (keeps_state()) {
@@ -116,7 +115,7 @@ absl::StatusOr<CopiedRange> CopyWorker::CopyRange(const TableCopyPlan& plan, std
 }
 
 absl::Status CopyWorker::TryRange(const TableCopyPlan& plan, CopiedRange& copied) {
-  WF_RETURN_IF_ERROR(ConnectTarget());
+  WF_RETURN_IF_ERROR(ConnectTarget(plan));
   if (unanswered_.has_value()) {
     WF_ASSIGN_OR_RETURN(const bool done, CopyRangeIsDone(*target_, options_.migration, plan.record.table,
                                                          unanswered_->number));

@@ -25,7 +25,7 @@ class CopyWorker {
   absl::StatusOr<CopiedRange> CopyRange(const TableCopyPlan& plan, std::size_t range);
 
  private:
-  absl::Status ConnectTarget();
+  absl::Status ConnectTarget(const TableCopyPlan& plan);
   absl::Status ConnectSource();
   absl::Status TryBeginTable(const TableCopyPlan& plan);
   absl::Status EmptyTable(const TableCopyPlan& plan);

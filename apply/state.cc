@@ -346,6 +346,13 @@ absl::Status MarkObjectDone(Connection& target, const std::string& name, std::in
       name);
 }
 
+absl::StatusOr<bool> ObjectIsDone(Connection& target, const std::string& name, std::int64_t id) {
+  WF_ASSIGN_OR_RETURN(Result row, target.Execute("SELECT done FROM walferry.schema_object "
+                                                 "WHERE migration = $1 AND id = $2 FOR UPDATE",
+                                                 {name, std::to_string(id)}));
+  return row.rows() == 1 && row.GetBool(0, 0);
+}
+
 absl::Status AddEvent(Connection& target, const std::string& name, const std::string& kind,
                       const std::string& detail) {
   return target

@@ -1,11 +1,9 @@
 // Tested by tests/apply/table_copy_test.cc.
 #include "apply/table_copy.h"
 
-#include <poll.h>
-
 #include <algorithm>
+#include <atomic>
 #include <memory>
-#include <thread>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -13,6 +11,7 @@
 #include "apply/copy_worker.h"
 #include "apply/position.h"
 #include "apply/retry.h"
+#include "apply/workers.h"
 
 namespace walferry {
 namespace {
@@ -52,69 +51,40 @@ class CopyPass {
     std::int64_t bytes ABSL_GUARDED_BY(mutex) = 0;
   };
 
-  void Work();
+  absl::Status Work(const StopSignal& halt);
   std::optional<Part> Take();
   absl::Status CopyPart(CopyWorker& worker, const Part& part);
   absl::Status BeginTable(CopyWorker& worker, std::size_t table);
   void PartDone(const Part& part, const CopiedRange& copied);
-  void Leave(const absl::Status& status);
 
   const TableCopyOptions& options_;
   const std::vector<TableCopyPlan> plans_;
   TableCopyProgress& progress_;
   const std::function<void(const TableRecord&)>& table_done_;
   std::vector<std::unique_ptr<TableWork>> tables_;
-  StopSignal halt_;      // What the workers look at.
-  StopSignal finished_;  // The last worker has left.
-  absl::Mutex mutex_;
-  std::vector<Part> parts_ ABSL_GUARDED_BY(mutex_);
-  std::size_t next_part_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::size_t working_ ABSL_GUARDED_BY(mutex_) = 0;
-  absl::Status error_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Part> parts_;
+  std::atomic<std::size_t> next_part_ = 0;
   absl::Mutex table_done_mutex_;
 };
 
 absl::Status CopyPass::Run(const StopSignal& stop) {
-  std::vector<std::thread> threads;
-  {
-    const absl::MutexLock lock(&mutex_);
-    working_ = std::min(parts_.size(), static_cast<std::size_t>(std::max(1, options_.jobs)));
-    if (working_ == 0) return absl::OkStatus();
-    for (std::size_t i = 0; i < working_; ++i) threads.emplace_back([this] { Work(); });
-  }
-  pollfd events[] = {{stop.fd(), POLLIN, 0}, {finished_.fd(), POLLIN, 0}};
-  while (poll(events, 2, -1) < 0) {
-  }
-  if (stop.requested()) halt_.Request();
-  for (std::thread& thread : threads) thread.join();
-  const absl::MutexLock lock(&mutex_);
-  return error_;
+  const int workers = std::min(std::max(1, options_.jobs), static_cast<int>(parts_.size()));
+  return RunWorkers(workers, stop, [this](const StopSignal& halt) { return Work(halt); });
 }
 
-void CopyPass::Work() {
-  CopyWorker worker(options_, progress_, halt_);
-  absl::Status status;
-  while (status.ok()) {
-    const std::optional<Part> part = Take();
-    if (!part.has_value()) break;
-    status = CopyPart(worker, *part);
+absl::Status CopyPass::Work(const StopSignal& halt) {
+  CopyWorker worker(options_, progress_, halt);
+  while (const std::optional<Part> part = Take()) {
+    if (halt.requested()) return absl::CancelledError("stopped");
+    WF_RETURN_IF_ERROR(CopyPart(worker, *part));
   }
-  Leave(status);
+  return absl::OkStatus();
 }
 
 std::optional<CopyPass::Part> CopyPass::Take() {
-  const absl::MutexLock lock(&mutex_);
-  if (halt_.requested() || next_part_ == parts_.size()) return std::nullopt;
-  return parts_[next_part_++];
-}
-
-void CopyPass::Leave(const absl::Status& status) {
-  const absl::MutexLock lock(&mutex_);
-  if (!status.ok()) {
-    error_.Update(status);
-    halt_.Request();
-  }
-  if (--working_ == 0) finished_.Request();
+  const std::size_t part = next_part_++;
+  if (part >= parts_.size()) return std::nullopt;
+  return parts_[part];
 }
 
 absl::Status CopyPass::CopyPart(CopyWorker& worker, const Part& part) {

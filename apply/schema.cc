@@ -1,0 +1,232 @@
+// Tested by tests/apply/schema_test.cc.
+#include "apply/schema.h"
+
+#include <algorithm>
+#include <atomic>
+#include <optional>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "apply/parameter_rows.h"
+#include "apply/retry.h"
+#include "apply/schema_script.h"
+#include "apply/workers.h"
+
+namespace walferry {
+namespace {
+
+constexpr absl::Duration kRetryFor = absl::Minutes(10);
+
+// What pg_dump sets before its statements and what does not come with a new connection (stream/connection.h).
+constexpr char kBeginScript[] =
+    "BEGIN; SET LOCAL check_function_bodies = false; SET LOCAL xmloption = content; "
+    "SET LOCAL client_min_messages = warning";
+
+// So that event triggers of the target stay out of it. Where that is not allowed, they fire.
+absl::Status SetReplicaRoleIfAllowed(Connection& target) {
+  const absl::Status set = target.Execute("SET session_replication_role = replica").status();
+  return IsRetryable(set) || absl::IsCancelled(set) ? set : absl::OkStatus();
+}
+
+// Errors of an object that uses one which is created later in the same stage.
+bool LacksAnotherObject(const absl::Status& status) {
+  const std::string sqlstate = SqlstateOf(status);
+  return sqlstate == "42P01" || sqlstate == "42704" || sqlstate == "42883" || sqlstate == "42809";
+}
+
+absl::Status CreatePreDataInTransaction(Connection& target, const MigrationRecord& migration,
+                                        const SchemaDump& dump) {
+  WF_RETURN_IF_ERROR(target.Execute(kBeginScript).status());
+  if (!dump.pre_data_sql.empty()) WF_RETURN_IF_ERROR(target.Execute(dump.pre_data_sql).status());
+  WF_RETURN_IF_ERROR(InsertObjects(target, migration.name, dump.post_data));
+  WF_RETURN_IF_ERROR(UpdateMigration(target, migration));
+  return target.Execute("COMMIT").status();
+}
+
+// The connection on which one worker creates objects.
+class ObjectCreator {
+ public:
+  ObjectCreator(const std::string& target, const std::string& migration, const StopSignal& halt)
+      : conninfo_(target), migration_(migration), halt_(halt) {}
+
+  absl::Status Create(const SchemaObject& object) {
+    bool unanswered = false;
+    const absl::Status status = RetryFor(kRetryFor, halt_, [&] {
+      const absl::Status tried = TryCreate(object, unanswered);
+      if (!tried.ok()) connection_.reset();
+      return tried;
+    });
+    return Annotate(status, object.kind + " " + object.name);
+  }
+
+ private:
+  absl::Status TryCreate(const SchemaObject& object, bool& unanswered) {
+    WF_RETURN_IF_ERROR(Connect());
+    if (std::exchange(unanswered, false)) {
+      WF_ASSIGN_OR_RETURN(const bool done, ObjectIsDone(*connection_, migration_, object.id));
+      if (done) return absl::OkStatus();
+    }
+    WF_RETURN_IF_ERROR(connection_->Execute(kBeginScript).status());
+    WF_RETURN_IF_ERROR(connection_->Execute(object.sql).status());
+    WF_RETURN_IF_ERROR(MarkObjectDone(*connection_, migration_, object.id));
+    unanswered = true;
+    return connection_->Execute("COMMIT").status();
+  }
+
+  absl::Status Connect() {
+    if (connection_.has_value()) return absl::OkStatus();
+    WF_ASSIGN_OR_RETURN(connection_,
+                        Connection::Open({.conninfo = conninfo_, .settings = {}, .stop = &halt_}));
+    return SetReplicaRoleIfAllowed(*connection_);
+  }
+
+  const std::string& conninfo_;
+  const std::string& migration_;
+  const StopSignal& halt_;
+  std::optional<Connection> connection_;
+};
+
+// The objects of one stage, those of one pass after the other.
+class StageCreation {
+ public:
+  StageCreation(const std::string& target, const std::string& migration, const StopSignal& stop,
+                std::function<void(const SchemaObject&)> done)
+      : target_(target), migration_(migration), stop_(stop), done_(std::move(done)) {}
+
+  // Objects that lack another one are tried again as long as others succeed.
+  absl::Status Create(std::vector<SchemaObject> objects, int jobs) {
+    while (!objects.empty()) {
+      WF_RETURN_IF_ERROR(CreateOnce(objects, jobs));
+      const absl::MutexLock lock(&mutex_);
+      if (deferred_.size() == objects.size()) return deferred_error_;
+      objects = std::exchange(deferred_, {});
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  absl::Status CreateOnce(const std::vector<SchemaObject>& objects, int jobs) {
+    std::atomic<std::size_t> next = 0;
+    const int workers = std::min(std::max(1, jobs), static_cast<int>(objects.size()));
+    return RunWorkers(workers, stop_, [&](const StopSignal& halt) {
+      ObjectCreator creator(target_, migration_, halt);
+      for (std::size_t i = next++; i < objects.size(); i = next++) {
+        if (halt.requested()) return absl::CancelledError("stopped");
+        WF_RETURN_IF_ERROR(Finish(objects[i], creator.Create(objects[i])));
+      }
+      return absl::OkStatus();
+    });
+  }
+
+  absl::Status Finish(const SchemaObject& object, const absl::Status& status) {
+    const absl::MutexLock lock(&mutex_);
+    if (LacksAnotherObject(status)) {
+      deferred_.push_back(object);
+      deferred_error_ = status;
+      return absl::OkStatus();
+    }
+    if (status.ok()) done_(object);
+    return status;
+  }
+
+  const std::string& target_;
+  const std::string& migration_;
+  const StopSignal& stop_;
+  const std::function<void(const SchemaObject&)> done_;
+  absl::Mutex mutex_;
+  std::vector<SchemaObject> deferred_ ABSL_GUARDED_BY(mutex_);
+  absl::Status deferred_error_ ABSL_GUARDED_BY(mutex_);
+};
+
+// The tables as ANALYZE takes them: a partitioned root stands for all its leaves, which it analyzes, too.
+absl::StatusOr<std::vector<TableName>> AnalyzableTables(Connection& target,
+                                                        const std::vector<TableName>& tables) {
+  std::vector<TableName> names;
+  for (std::size_t begin = 0; begin < tables.size(); begin += kRowsPerStatement) {
+    const std::size_t end = std::min(tables.size(), begin + kRowsPerStatement);
+    std::vector<Parameter> parameters;
+    for (std::size_t i = begin; i < end; ++i) {
+      parameters.push_back(tables[i].schema);
+      parameters.push_back(tables[i].name);
+    }
+    WF_ASSIGN_OR_RETURN(
+        Result rows,
+        target.Execute(
+            "SELECT DISTINCT tn.nspname, t.relname FROM (VALUES " + ParameterRows(end - begin, 2, 1) +
+                ") w (schema_name, table_name) "
+                "JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema_name::name "
+                "JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.table_name::name "
+                "CROSS JOIN LATERAL (WITH RECURSIVE up (id, depth) AS (SELECT c.oid, 0 UNION ALL "
+                "SELECT i.inhparent, up.depth + 1 FROM up "
+                "JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.id "
+                "JOIN pg_catalog.pg_class p ON p.oid = i.inhparent AND p.relkind = 'p') "
+                "SELECT id FROM up ORDER BY depth DESC LIMIT 1) top "
+                "JOIN pg_catalog.pg_class t ON t.oid = top.id "
+                "JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace",
+            parameters));
+    for (int row = 0; row < rows.rows(); ++row) {
+      TableName name{std::string(rows.Get(row, 0)), std::string(rows.Get(row, 1))};
+      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(std::move(name));
+    }
+  }
+  return names;
+}
+
+}  // namespace
+
+absl::Status CreatePreData(Connection& target, const MigrationRecord& migration, const SchemaDump& dump) {
+  WF_RETURN_IF_ERROR(SetReplicaRoleIfAllowed(target));
+  const absl::Status created = CreatePreDataInTransaction(target, migration, dump);
+  if (!created.ok() && target.alive()) (void)target.Execute("ROLLBACK");
+  if (target.alive()) (void)target.Execute("RESET session_replication_role");
+  return created;
+}
+
+absl::Status CreateObjects(const std::string& target, const std::string& migration, ObjectStage last,
+                           int jobs, const StopSignal& stop,
+                           std::function<void(const ObjectProgress&)> done) {
+  WF_ASSIGN_OR_RETURN(Connection connection,
+                      Connection::Open({.conninfo = target, .settings = {}, .stop = &stop}));
+  WF_ASSIGN_OR_RETURN(std::vector<SchemaObject> objects, LoadObjects(connection, migration));
+  std::erase_if(objects, [last](const SchemaObject& object) { return object.stage > last; });
+  ObjectProgress progress;
+  progress.total = static_cast<std::int64_t>(objects.size());
+  progress.done = std::erase_if(objects, [](const SchemaObject& object) { return object.done; });
+  const auto show = [&](const SchemaObject& object) {
+    progress.object = object;
+    ++progress.done;
+    if (done) done(progress);
+  };
+  StageCreation creation(target, migration, stop, show);
+  for (ObjectStage stage :
+       {ObjectStage::kIndex, ObjectStage::kAttach, ObjectStage::kForeignKey, ObjectStage::kTrigger}) {
+    std::vector<SchemaObject> parallel;
+    std::vector<SchemaObject> in_order;  // Materialized views are filled from others.
+    for (const SchemaObject& object : objects) {
+      if (object.stage == stage) (object.kind == kRefreshKind ? in_order : parallel).push_back(object);
+    }
+    WF_RETURN_IF_ERROR(creation.Create(std::move(parallel), jobs));
+    WF_RETURN_IF_ERROR(creation.Create(std::move(in_order), 1));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AnalyzeTables(const std::string& target, const std::vector<TableName>& tables, int jobs,
+                           const StopSignal& stop) {
+  WF_ASSIGN_OR_RETURN(Connection connection,
+                      Connection::Open({.conninfo = target, .settings = {}, .stop = &stop}));
+  WF_ASSIGN_OR_RETURN(const std::vector<TableName> names, AnalyzableTables(connection, tables));
+  std::atomic<std::size_t> next = 0;
+  const int workers = std::min(std::max(1, jobs), static_cast<int>(names.size()));
+  return RunWorkers(workers, stop, [&](const StopSignal& halt) -> absl::Status {
+    WF_ASSIGN_OR_RETURN(Connection worker,
+                        Connection::Open({.conninfo = target, .settings = {}, .stop = &halt}));
+    for (std::size_t i = next++; i < names.size(); i = next++) {
+      WF_RETURN_IF_ERROR(worker.Execute("ANALYZE " + QuoteName(names[i].schema, names[i].name)).status());
+    }
+    return absl::OkStatus();
+  });
+}
+
+}  // namespace walferry

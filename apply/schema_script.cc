@@ -1,0 +1,211 @@
+// Tested by tests/apply/schema_script_test.cc.
+#include "apply/schema_script.h"
+
+#include <array>
+#include <cctype>
+
+#include "stream/quote.h"
+
+namespace walferry {
+namespace {
+
+constexpr std::string_view kHeader = "--\n-- Name: ";
+constexpr std::string_view kEnd = "--\n-- PostgreSQL database dump complete\n";
+
+bool IsIdentifierCharacter(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '$' || (c & 0x80) != 0;
+}
+
+// Walks over SQL text, knowing what is inside of a literal, a quoted identifier or a comment.
+// https://www.postgresql.org/docs/current/sql-syntax-lexical.html
+class ScriptScanner {
+ public:
+  explicit ScriptScanner(std::string_view text) : text_(text) {}
+
+  std::size_t position() const { return position_; }
+  bool at_end() const { return position_ >= text_.size(); }
+  // Whether `prefix` begins here, at the beginning of a line.
+  bool AtLine(std::string_view prefix) const {
+    return (position_ == 0 || text_[position_ - 1] == '\n') && text_.substr(position_).starts_with(prefix);
+  }
+  void SkipLine() { position_ = After("\n", position_); }
+
+  // Over the next token, or one character of it.
+  void Step() {
+    const std::string_view rest = text_.substr(position_);
+    if (rest.starts_with("--")) return SkipLine();
+    if (rest.starts_with("/*")) return SkipBlockComment();
+    if (rest.front() == '\'') return SkipLiteral();
+    if (rest.front() == '"') return SkipTo("\"");
+    if (rest.front() == '$' && SkipDollarQuoted()) return;
+    ++position_;
+  }
+
+ private:
+  std::size_t After(std::string_view what, std::size_t from) const {
+    const std::size_t found = text_.find(what, from);
+    return found == std::string_view::npos ? text_.size() : found + what.size();
+  }
+  void SkipTo(std::string_view closing) { position_ = After(closing, position_ + 1); }
+
+  void SkipBlockComment() {
+    int depth = 0;
+    do {
+      const std::string_view rest = text_.substr(position_);
+      const bool opens = rest.starts_with("/*");
+      const bool closes = rest.starts_with("*/");
+      depth += opens ? 1 : closes ? -1 : 0;
+      position_ += opens || closes ? 2 : 1;
+    } while (depth > 0 && !at_end());
+  }
+
+  // '…', where '' is two literals side by side for our purpose, or E'…' with backslashes.
+  void SkipLiteral() {
+    const bool escapes = position_ > 0 && (text_[position_ - 1] | 0x20) == 'e' &&
+                         (position_ == 1 || !IsIdentifierCharacter(text_[position_ - 2]));
+    for (++position_; !at_end() && text_[position_] != '\''; ++position_) {
+      if (escapes && text_[position_] == '\\') ++position_;
+    }
+    ++position_;
+  }
+
+  bool SkipDollarQuoted() {
+    if (position_ > 0 && IsIdentifierCharacter(text_[position_ - 1])) return false;
+    std::size_t end = position_ + 1;
+    while (end < text_.size() && text_[end] != '$' && IsIdentifierCharacter(text_[end])) ++end;
+    if (end >= text_.size() || text_[end] != '$') return false;
+    const std::string_view tag = text_.substr(position_, end + 1 - position_);
+    position_ = After(tag, end + 1);
+    return true;
+  }
+
+  std::string_view text_;
+  std::size_t position_ = 0;
+};
+
+std::string_view Trimmed(std::string_view text) {
+  const std::size_t first = text.find_first_not_of(" \n");
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(" \n") + 1 - first);
+}
+
+// "-- Name: a; Type: b; Schema: c; Owner: d[; Tablespace: e]": the name may hold anything but a line break,
+// the rest is searched from the right.
+ScriptEntry ParseHeader(std::string_view line) {
+  constexpr std::string_view kName = "-- Name: ";
+  constexpr std::string_view kType = "; Type: ";
+  constexpr std::string_view kSchema = "; Schema: ";
+  constexpr std::string_view kOwner = "; Owner: ";
+  const std::size_t owner = line.rfind(kOwner);
+  const std::size_t schema = line.rfind(kSchema, owner);
+  const std::size_t type = line.rfind(kType, schema);
+  if (owner == std::string_view::npos || schema == std::string_view::npos || type == std::string_view::npos)
+    return {};
+  ScriptEntry entry;
+  entry.name = line.substr(kName.size(), type - kName.size());
+  entry.type = line.substr(type + kType.size(), schema - type - kType.size());
+  entry.schema = line.substr(schema + kSchema.size(), owner - schema - kSchema.size());
+  return entry;
+}
+
+bool ExistsElsewhere(const ScriptEntry& entry) {
+  if (entry.type == "SCHEMA") return entry.name == "public";
+  if (entry.type == "COMMENT") return entry.name == "SCHEMA public" || entry.name.starts_with("EXTENSION ");
+  return entry.type == "EXTENSION" && entry.name == "plpgsql";
+}
+
+template <std::size_t n>
+bool Contains(const std::array<std::string_view, n>& list, std::string_view type) {
+  for (const std::string_view each : list) {
+    if (each == type) return true;
+  }
+  return false;
+}
+
+ObjectStage StageOf(std::string_view type) {
+  constexpr std::array<std::string_view, 9> kLast = {"TRIGGER", "RULE",         "EVENT TRIGGER",
+                                                     "POLICY",  "ROW SECURITY", "DEFAULT ACL",
+                                                     "ACL",     "SUBSCRIPTION", "PUBLICATION"};
+  if (type == "INDEX ATTACH") return ObjectStage::kAttach;
+  if (type == "FK CONSTRAINT") return ObjectStage::kForeignKey;
+  return Contains(kLast, type) ? ObjectStage::kTrigger : ObjectStage::kIndex;
+}
+
+bool BelongsToPrevious(std::string_view type) {
+  return type == "COMMENT" || type == "SECURITY LABEL";
+}
+
+void AddRefreshes(const std::vector<ScriptEntry>& entries, std::vector<SchemaObject>& objects) {
+  for (const ScriptEntry& entry : entries) {
+    if (entry.type != "MATERIALIZED VIEW") continue;
+    const std::string name = QuoteName(entry.schema, entry.name);
+    objects.push_back({.id = static_cast<std::int64_t>(objects.size()) + 1,
+                       .stage = ObjectStage::kTrigger,
+                       .kind = std::string(kRefreshKind),
+                       .name = entry.schema + "." + entry.name,
+                       .sql = "REFRESH MATERIALIZED VIEW " + name + ";"});
+  }
+}
+
+}  // namespace
+
+std::vector<ScriptEntry> SplitScript(std::string_view text) {
+  std::vector<ScriptEntry> entries;
+  std::size_t begin = 0;  // Of the statements under the header at hand.
+  const auto finish = [&](std::size_t end) {
+    if (!entries.empty()) entries.back().sql = Trimmed(text.substr(begin, end - begin));
+  };
+  ScriptScanner scanner(text);
+  while (!scanner.at_end()) {
+    if (scanner.AtLine(kEnd)) break;
+    if (!scanner.AtLine(kHeader)) {
+      scanner.Step();
+      continue;
+    }
+    finish(scanner.position());
+    scanner.SkipLine();
+    const std::size_t header = scanner.position();
+    scanner.SkipLine();
+    entries.push_back(ParseHeader(text.substr(header, scanner.position() - 1 - header)));
+    scanner.SkipLine();
+    begin = scanner.position();
+  }
+  finish(scanner.position());
+  return entries;
+}
+
+std::string PreDataSql(const std::vector<ScriptEntry>& entries) {
+  std::string sql;
+  for (const ScriptEntry& entry : entries) {
+    if (ExistsElsewhere(entry) || entry.sql.empty()) continue;
+    constexpr std::string_view kCreateSchema = "CREATE SCHEMA ";
+    if (entry.type == "SCHEMA" && entry.sql.starts_with(kCreateSchema)) {
+      sql.append("CREATE SCHEMA IF NOT EXISTS ").append(entry.sql.substr(kCreateSchema.size()));
+    } else {
+      sql.append(entry.sql);
+    }
+    sql.append("\n\n");
+  }
+  return sql;
+}
+
+std::vector<SchemaObject> PostDataObjects(const std::vector<ScriptEntry>& pre_data,
+                                          const std::vector<ScriptEntry>& post_data) {
+  std::vector<SchemaObject> objects;
+  for (const ScriptEntry& entry : post_data) {
+    if (BelongsToPrevious(entry.type) && !objects.empty()) {
+      objects.back().sql.append("\n").append(entry.sql);
+      continue;
+    }
+    objects.push_back({.id = static_cast<std::int64_t>(objects.size()) + 1,
+                       .stage = StageOf(entry.type),
+                       .kind = entry.type,
+                       .name = entry.schema == "-" ? entry.name : entry.schema + "." + entry.name,
+                       .sql = entry.sql});
+  }
+  AddRefreshes(pre_data, objects);
+  AddRefreshes(post_data, objects);
+  return objects;
+}
+
+}  // namespace walferry

@@ -1,0 +1,37 @@
+// The text that pg_dump writes, taken apart into its entries. Pure.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "apply/state.h"
+
+namespace walferry {
+
+// What stands under one header of the text: "-- Name: …; Type: …; Schema: …; Owner: …".
+struct ScriptEntry {
+  std::string name;
+  std::string type;  // TABLE, INDEX, FK CONSTRAINT, COMMENT, …
+  std::string schema;
+  std::string sql;  // One or several statements.
+};
+
+// Entries in their order. Headers count only between statements, so that a function body or a comment on an
+// object may hold any text. What stands before the first header (settings of the session, \restrict) is left
+// out.
+std::vector<ScriptEntry> SplitScript(std::string_view text);
+
+// The statements of the pre-data section that make sense on another server, as one script. Schema public and
+// what comes with extensions exist already; materialized views are there, empty.
+std::string PreDataSql(const std::vector<ScriptEntry>& entries);
+
+// The objects of the post-data section in stages, a comment on an object together with it; then a REFRESH for
+// each materialized view of either section, in the order in which they depend on each other.
+std::vector<SchemaObject> PostDataObjects(const std::vector<ScriptEntry>& pre_data,
+                                          const std::vector<ScriptEntry>& post_data);
+
+// The kind of the objects that fill materialized views.
+inline constexpr std::string_view kRefreshKind = "MATERIALIZED VIEW DATA";
+
+}  // namespace walferry
