@@ -51,8 +51,8 @@ class TableFilter {
   // likely typos.
   std::vector<std::string> Unmatched(const std::vector<SourceTable>& tables) const;
 
-  // False where the filter lets everything through.
-  bool restricts() const { return !included_.empty() || !excluded_.empty(); }
+  // True where the filter lets everything through.
+  bool selects_all() const { return included_.empty() && excluded_.empty(); }
 
  private:
   struct Piece {

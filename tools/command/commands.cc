@@ -3,6 +3,7 @@
 namespace walferry {
 
 void RegisterCommands(CommandSet& commands) {
+  RegisterCheck(commands);
   RegisterVersion(commands);
   RegisterHelp(commands);
 }

@@ -5,7 +5,15 @@
 
 namespace walferry {
 
+void RegisterCheck(CommandSet& commands);
+void RegisterCleanup(CommandSet& commands);
+void RegisterCopy(CommandSet& commands);
+void RegisterCutover(CommandSet& commands);
 void RegisterHelp(CommandSet& commands);
+void RegisterMigrate(CommandSet& commands);
+void RegisterStatus(CommandSet& commands);
+void RegisterStream(CommandSet& commands);
+void RegisterVerify(CommandSet& commands);
 void RegisterVersion(CommandSet& commands);
 
 // In the order in which help lists them.

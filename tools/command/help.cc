@@ -7,7 +7,8 @@ namespace {
 
 absl::StatusOr<ExitCode> Help(const CLI::App& app, const std::string& topic, const CommandContext& context) {
   if (topic.empty()) {
-    context.out << app.help();
+    // app.help() would explain the command that was chosen, which is this one.
+    context.out << app.get_formatter()->make_help(&app, app.get_name(), CLI::AppFormatMode::Normal);
     return ExitCode::kDone;
   }
   const CLI::App* command = FindCommand(app, topic);
@@ -26,7 +27,7 @@ void RegisterHelp(CommandSet& commands) {
   CLI::App& command =
       commands.Add({.name = "help",
                     .summary = "Explain walferry, or one command with examples",
-                    .examples = "  walferry help\n  walferry help version"},
+                    .examples = "  walferry help\n  walferry help check"},
                    [topic, &app](const CommandContext& context) { return Help(app, *topic, context); });
   command.add_option("COMMAND", *topic, "The command to explain");
 }

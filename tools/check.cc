@@ -1,0 +1,156 @@
+#include "tools/check.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "tools/check_context.h"
+
+namespace walferry {
+namespace {
+
+ConnectOptions ReadOnlySession(const std::string& conninfo, const StopSignal& stop) {
+  ConnectOptions options;
+  options.conninfo = conninfo;
+  options.application_name = "walferry check";
+  options.settings = {
+      {"default_transaction_read_only", "on"}, {"statement_timeout", "30s"}, {"lock_timeout", "5s"}};
+  options.stop = &stop;
+  return options;
+}
+
+absl::StatusOr<Connection> OpenSide(const std::string& conninfo, std::string_view side,
+                                    const StopSignal& stop) {
+  absl::StatusOr<Connection> connection = Connection::Open(ReadOnlySession(conninfo, stop));
+  if (!connection.ok())
+    return Annotate(connection.status(), absl::StrFormat("cannot connect to the %s", side));
+  return connection;
+}
+
+absl::Status RunGroup(std::span<const CheckDefinition> checks, CheckContext& context) {
+  for (const CheckDefinition& definition : checks) {
+    CheckRun run(context.report, definition.id, definition.side, definition.subject);
+    const absl::Status status = definition.run(context, run);
+    if (status.ok()) continue;
+    const bool connected = context.source.alive() && (context.target == nullptr || context.target->alive());
+    if (!connected || context.stop.requested()) return status;
+    run.Warn(absl::StrFormat("could not be checked: %s", MessageOf(status)), "look at it by hand");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LookAround(CheckContext& context) {
+  WF_ASSIGN_OR_RETURN(context.source_provider, DetectProvider(context.source));
+  WF_ASSIGN_OR_RETURN(context.all_tables, ListSourceTables(context.source));
+  context.tables = context.options.tables.Select(context.all_tables);
+  if (context.target == nullptr) return absl::OkStatus();
+  WF_ASSIGN_OR_RETURN(context.target_provider, DetectProvider(*context.target));
+  WF_ASSIGN_OR_RETURN(const bool begun, StateSchemaExists(*context.target));
+  if (begun) {
+    WF_ASSIGN_OR_RETURN(context.migration, LoadMigration(*context.target, context.options.name));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string_view CheckLevelName(CheckLevel level) {
+  switch (level) {
+    case CheckLevel::kPass:
+      return "PASS";
+    case CheckLevel::kWarn:
+      return "WARN";
+    case CheckLevel::kBlock:
+      return "BLOCK";
+  }
+  return "";
+}
+
+std::string_view CheckSideName(CheckSide side) {
+  switch (side) {
+    case CheckSide::kSource:
+      return "source";
+    case CheckSide::kTarget:
+      return "target";
+    case CheckSide::kBoth:
+      return "both";
+  }
+  return "";
+}
+
+int CheckReport::count(CheckLevel level) const {
+  return static_cast<int>(std::count_if(checks.begin(), checks.end(),
+                                        [level](const Check& check) { return check.level == level; }));
+}
+
+absl::StatusOr<CheckReport> RunChecks(const CheckOptions& options, const StopSignal& stop) {
+  WF_ASSIGN_OR_RETURN(Connection source, OpenSide(options.source, "source", stop));
+  std::optional<Connection> target;
+  if (!options.target.empty()) {
+    WF_ASSIGN_OR_RETURN(target, OpenSide(options.target, "target", stop));
+  }
+  CheckReport report;
+  CheckContext context{.options = options,
+                       .stop = stop,
+                       .source = source,
+                       .target = target ? &*target : nullptr,
+                       .report = report};
+  WF_RETURN_IF_ERROR(LookAround(context));
+  WF_RETURN_IF_ERROR(RunGroup(SourceServerChecks(), context));
+  WF_RETURN_IF_ERROR(RunGroup(SourceTableChecks(), context));
+  if (context.target != nullptr) {
+    WF_RETURN_IF_ERROR(RunGroup(TargetServerChecks(), context));
+    WF_RETURN_IF_ERROR(RunGroup(TargetTableChecks(), context));
+  }
+  return report;
+}
+
+std::string ListSome(const std::vector<std::string>& items, std::size_t at_most) {
+  std::string list;
+  for (std::size_t i = 0; i < items.size() && i < at_most; ++i) {
+    if (i > 0) list += ", ";
+    list += items[i];
+  }
+  if (items.size() > at_most) list += absl::StrFormat(" and %d more", items.size() - at_most);
+  return list;
+}
+
+std::string ChosenOids(const CheckContext& context) {
+  std::string oids = "{";
+  for (const SourceTable& table : context.tables) {
+    if (oids.size() > 1) oids.push_back(',');
+    oids += std::to_string(table.oid);
+  }
+  oids.push_back('}');
+  return oids;
+}
+
+std::string ChosenNames(const CheckContext& context) {
+  nlohmann::json names = nlohmann::json::array();
+  for (const SourceTable& table : context.tables) {
+    names.push_back(nlohmann::json::array({table.name.schema, table.name.name}));
+  }
+  return names.dump();
+}
+
+absl::StatusOr<std::string> FindTransactionPooler(Connection& connection, const std::string& conninfo,
+                                                  const StopSignal& stop) {
+  WF_ASSIGN_OR_RETURN(const Result first, connection.Execute("SELECT pg_catalog.pg_backend_pid()"));
+  WF_ASSIGN_OR_RETURN(Connection other, Connection::Open(ReadOnlySession(conninfo, stop)));
+  // The open transaction holds whatever backend it was given; a pooler that gives them out by transaction
+  // gives the idle one of the first session.
+  WF_ASSIGN_OR_RETURN(const Result second, other.Execute("BEGIN; SELECT pg_catalog.pg_backend_pid()"));
+  if (first.Get(0, 0) == second.Get(0, 0)) {
+    return std::string(
+        "two client sessions are served by one server process, which is what a pooler in transaction "
+        "mode does; sessions keep no settings and no locks there");
+  }
+  WF_ASSIGN_OR_RETURN(const Result again, connection.Execute("SELECT pg_catalog.pg_backend_pid()"));
+  if (again.Get(0, 0) != first.Get(0, 0)) {
+    return std::string(
+        "one client session was served by two server processes, which is what a pooler in transaction "
+        "mode does; sessions keep no settings and no locks there");
+  }
+  return std::string();
+}
+
+}  // namespace walferry

@@ -1,0 +1,82 @@
+// What the single checks share. Each group of checks is one file: check_source_server.cc,
+// check_source_tables.cc, check_target_server.cc, check_target_tables.cc.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "apply/state.h"
+#include "stream/connection.h"
+#include "tools/check.h"
+#include "tools/provider.h"
+
+namespace walferry {
+
+struct CheckContext {
+  const CheckOptions& options;
+  const StopSignal& stop;
+  Connection& source;
+  Connection* target;  // nullptr where none was given.
+  Provider source_provider = Provider::kSelfHosted;
+  Provider target_provider = Provider::kSelfHosted;
+  std::vector<SourceTable> all_tables = {};
+  std::vector<SourceTable> tables = {};                     // Those chosen.
+  std::optional<MigrationRecord> migration = std::nullopt;  // This migration's own state, if it has begun.
+  CheckReport& report;
+};
+
+// One check, while it runs: adds its outcome to the report.
+class CheckRun {
+ public:
+  CheckRun(CheckReport& report, std::string id, CheckSide side, std::string subject)
+      : report_(report), id_(std::move(id)), side_(side), subject_(std::move(subject)) {}
+
+  void Pass(std::string evidence) { Add(CheckLevel::kPass, std::move(evidence), ""); }
+  void Warn(std::string evidence, std::string fix) {
+    Add(CheckLevel::kWarn, std::move(evidence), std::move(fix));
+  }
+  void Block(std::string evidence, std::string fix) {
+    Add(CheckLevel::kBlock, std::move(evidence), std::move(fix));
+  }
+
+ private:
+  void Add(CheckLevel level, std::string evidence, std::string fix) {
+    report_.checks.push_back({id_, side_, level, subject_, std::move(evidence), std::move(fix)});
+  }
+
+  CheckReport& report_;
+  const std::string id_;
+  const CheckSide side_;
+  const std::string subject_;
+};
+
+struct CheckDefinition {
+  const char* id;
+  CheckSide side;
+  const char* subject;
+  absl::Status (*run)(CheckContext& context, CheckRun& check);
+};
+
+std::span<const CheckDefinition> SourceServerChecks();
+std::span<const CheckDefinition> SourceTableChecks();
+std::span<const CheckDefinition> TargetServerChecks();
+std::span<const CheckDefinition> TargetTableChecks();
+
+// "a, b, c and 4 more": the first few of many, for evidence.
+std::string ListSome(const std::vector<std::string>& items, std::size_t at_most = 5);
+
+// The oids of the chosen tables as a literal of an array: "{16385,16390}".
+std::string ChosenOids(const CheckContext& context);
+// The names of the chosen tables as JSON, [["schema","name"],…], for json_array_elements.
+std::string ChosenNames(const CheckContext& context);
+
+// Whether what is behind `connection` hands out a server session per transaction (PgBouncer and its kin): a
+// second session is opened from `conninfo` and found on the first one's backend. The reason, or empty where
+// it is not so.
+absl::StatusOr<std::string> FindTransactionPooler(Connection& connection, const std::string& conninfo,
+                                                  const StopSignal& stop);
+
+}  // namespace walferry

@@ -1,0 +1,235 @@
+// Checks of what is in the source: tables, their identities and privileges, and what replication does not
+// carry.
+#include <algorithm>
+#include <array>
+
+#include "tools/check_context.h"
+#include "tools/quantity.h"
+
+namespace walferry {
+namespace {
+
+// Rows of one column as "schema.name" strings.
+std::vector<std::string> FirstColumn(const Result& rows) {
+  std::vector<std::string> values;
+  for (int i = 0; i < rows.rows(); ++i) values.emplace_back(rows.Get(i, 0));
+  return values;
+}
+
+absl::Status CheckTables(CheckContext& context, CheckRun& check) {
+  const std::vector<std::string> unmatched = context.options.tables.Unmatched(context.all_tables);
+  if (!unmatched.empty()) {
+    check.Block("no table of the source matches " + ListSome(unmatched),
+                "correct --tables and --exclude-tables (names are case-sensitive; * is a wildcard)");
+    return absl::OkStatus();
+  }
+  if (context.tables.empty()) {
+    check.Block("there is no table to migrate", "connect to the right database, or choose other --tables");
+    return absl::OkStatus();
+  }
+  std::int64_t bytes = 0;
+  for (const SourceTable& table : context.tables) bytes += table.size_bytes;
+  check.Pass(absl::StrFormat("%d of %d, %s", context.tables.size(), context.all_tables.size(),
+                             FormatBytes(static_cast<double>(bytes))));
+  return absl::OkStatus();
+}
+
+absl::Status CheckCreatePrivilege(CheckContext& context, CheckRun& check) {
+  WF_ASSIGN_OR_RETURN(const Result row, context.source.Execute(R"(
+SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'))"));
+  if (row.GetBool(0, 0)) {
+    check.Pass("the user may create a publication");
+  } else {
+    check.Block("the user may not create a publication", "GRANT CREATE ON DATABASE " +
+                                                             QuoteIdentifier(context.source.database()) +
+                                                             " TO " + QuoteIdentifier(context.source.user()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckOwnership(CheckContext& context, CheckRun& check) {
+  const std::string oids = ChosenOids(context);
+  WF_ASSIGN_OR_RETURN(const Result rows, context.source.Execute(R"(
+SELECT n.nspname || '.' || c.relname, pg_catalog.pg_get_userbyid(c.relowner)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = ANY ($1::oid[]) AND NOT pg_catalog.pg_has_role(c.relowner, 'usage') ORDER BY 1)",
+                                                                {oids}));
+  if (rows.rows() == 0) {
+    check.Pass("the user owns the tables, or may act for their owners");
+  } else {
+    check.Block("only the owner of a table can publish it; not owned: " + ListSome(FirstColumn(rows)),
+                absl::StrFormat("GRANT %s TO %s, and likewise for other owners",
+                                QuoteIdentifier(rows.Get(0, 1)), QuoteIdentifier(context.source.user())));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckSelect(CheckContext& context, CheckRun& check) {
+  const std::string oids = ChosenOids(context);
+  WF_ASSIGN_OR_RETURN(const Result rows, context.source.Execute(R"(
+SELECT n.nspname || '.' || c.relname
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = ANY ($1::oid[])
+  AND NOT (pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT'))
+ORDER BY 1)",
+                                                                {oids}));
+  if (rows.rows() == 0) {
+    check.Pass("all tables can be read");
+  } else {
+    const std::string user = QuoteIdentifier(context.source.user());
+    check.Block("the user may not read " + ListSome(FirstColumn(rows)),
+                context.source.server_version() >= 140000
+                    ? "GRANT pg_read_all_data TO " + user
+                    : "GRANT USAGE ON SCHEMA … and GRANT SELECT ON ALL TABLES IN SCHEMA … TO " + user);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckRowSecurity(CheckContext& context, CheckRun& check) {
+  const std::string oids = ChosenOids(context);
+  // row_security_active() is what decides for this user: owner, BYPASSRLS and FORCE are in it.
+  WF_ASSIGN_OR_RETURN(const Result rows, context.source.Execute(R"(
+SELECT n.nspname || '.' || c.relname
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = ANY ($1::oid[]) AND c.relrowsecurity AND pg_catalog.row_security_active(c.oid) ORDER BY 1)",
+                                                                {oids}));
+  if (rows.rows() == 0) {
+    check.Pass("row-level security hides nothing");
+  } else {
+    check.Block("row-level security hides rows from the copy: " + ListSome(FirstColumn(rows)),
+                BypassRlsFix(context.source_provider, context.source.user()));
+  }
+  return absl::OkStatus();
+}
+
+struct Identityless {
+  std::string name;
+  std::string fix;
+  std::int64_t changes = 0;  // Updates and deletes since the statistics were reset.
+};
+
+absl::StatusOr<std::vector<Identityless>> TablesWithoutIdentity(CheckContext& context) {
+  std::string oids = "{";
+  for (const SourceTable& table : context.tables) {
+    if (table.has_identity) continue;
+    if (oids.size() > 1) oids.push_back(',');
+    oids += std::to_string(table.oid);
+  }
+  oids.push_back('}');
+  // An index can be the identity if it is unique, immediate, whole, of plain columns, and all of them are NOT
+  // NULL.
+  WF_ASSIGN_OR_RETURN(const Result rows, context.source.Execute(R"(
+SELECT n.nspname, c.relname,
+       coalesce(pg_catalog.pg_stat_get_tuples_updated(c.oid) + pg_catalog.pg_stat_get_tuples_deleted(c.oid), 0),
+       (SELECT ic.relname
+        FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class ic ON ic.oid = x.indexrelid
+        WHERE x.indrelid = c.oid AND x.indisunique AND x.indimmediate AND x.indisvalid
+          AND x.indpred IS NULL AND x.indexprs IS NULL
+          AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                          WHERE a.attrelid = c.oid AND a.attnum = ANY (x.indkey::int2[]) AND NOT a.attnotnull)
+        ORDER BY x.indisprimary DESC, x.indnatts, ic.relname LIMIT 1)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = ANY ($1::oid[]) ORDER BY 3 DESC, 1, 2)",
+                                                                {oids}));
+  std::vector<Identityless> tables;
+  for (int i = 0; i < rows.rows(); ++i) {
+    const std::string table = QuoteName(rows.Get(i, 0), rows.Get(i, 1));
+    tables.push_back({.name = absl::StrFormat("%s.%s", rows.Get(i, 0), rows.Get(i, 1)),
+                      .fix = "ALTER TABLE " + table + " REPLICA IDENTITY " +
+                             (rows.IsNull(i, 3) ? "FULL" : "USING INDEX " + QuoteIdentifier(rows.Get(i, 3))),
+                      .changes = rows.GetInt(i, 2)});
+  }
+  return tables;
+}
+
+absl::Status CheckReplicaIdentity(CheckContext& context, CheckRun& check) {
+  WF_ASSIGN_OR_RETURN(const std::vector<Identityless> tables, TablesWithoutIdentity(context));
+  if (tables.empty()) {
+    check.Pass("every table has a replica identity");
+    return absl::OkStatus();
+  }
+  for (const Identityless& table : tables) {
+    if (table.changes > 0) {
+      check.Block(
+          absl::StrFormat("%s has no replica identity and %s updates and deletes: once it is published, the "
+                          "source refuses them to the application",
+                          table.name, FormatCount(table.changes)),
+          table.fix);
+    } else {
+      check.Warn(table.name +
+                     " has no replica identity: once it is published, the source refuses updates and deletes "
+                     "of it to the application (none were counted so far)",
+                 table.fix);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckNotCarried(CheckContext& context, CheckRun& check) {
+  WF_ASSIGN_OR_RETURN(const Result rows, context.source.Execute(R"(
+SELECT CASE c.relkind WHEN 'm' THEN 'materialized view ' WHEN 'f' THEN 'foreign table ' ELSE 'unlogged table ' END
+         || n.nspname || '.' || c.relname
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE (c.relkind IN ('m', 'f') OR (c.relkind = 'r' AND c.relpersistence = 'u'))
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'walferry')
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                  WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 1)"));
+  if (rows.rows() == 0) {
+    check.Pass("no unlogged or foreign tables, no materialized views");
+  } else {
+    check.Warn("the contents of these are not replicated: " + ListSome(FirstColumn(rows), 8),
+               "at cutover: REFRESH MATERIALIZED VIEW on the target, copy unlogged tables by hand");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLargeObjects(CheckContext& context, CheckRun& check) {
+  WF_ASSIGN_OR_RETURN(
+      const Result row,
+      context.source.Execute("SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata"));
+  if (row.GetInt(0, 0) == 0) {
+    check.Pass("no large objects");
+  } else {
+    check.Warn(
+        absl::StrFormat("%s large objects are not replicated", FormatCount(row.GetInt(0, 0))),
+        "copy them after writes have stopped (pg_dump --blobs), or move them into bytea columns first");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckSequences(CheckContext& context, CheckRun& check) {
+  WF_ASSIGN_OR_RETURN(const Result rows, context.source.Execute(R"(
+SELECT schemaname || '.' || sequencename || ' (' ||
+       pg_catalog.round(100 * (last_value::numeric - min_value) / (max_value::numeric - min_value)) || ' % used)'
+FROM pg_catalog.pg_sequences
+WHERE last_value IS NOT NULL AND NOT cycle AND increment_by > 0
+  AND (last_value::numeric - min_value) > 0.75 * (max_value::numeric - min_value) ORDER BY 1)"));
+  if (rows.rows() == 0) {
+    check.Pass("none is near its end");
+  } else {
+    check.Warn("near their end: " + ListSome(FirstColumn(rows)),
+               "widen the column and the sequence to bigint, before or after the migration");
+  }
+  return absl::OkStatus();
+}
+
+constexpr std::array kChecks = {
+    CheckDefinition{"tables", CheckSide::kSource, "tables", CheckTables},
+    CheckDefinition{"publication-privilege", CheckSide::kSource, "right to publish", CheckCreatePrivilege},
+    CheckDefinition{"table-owner", CheckSide::kSource, "ownership of tables", CheckOwnership},
+    CheckDefinition{"select-privilege", CheckSide::kSource, "right to read", CheckSelect},
+    CheckDefinition{"row-security", CheckSide::kSource, "row-level security", CheckRowSecurity},
+    CheckDefinition{"replica-identity", CheckSide::kSource, "replica identity", CheckReplicaIdentity},
+    CheckDefinition{"not-replicated", CheckSide::kSource, "not replicated", CheckNotCarried},
+    CheckDefinition{"large-objects", CheckSide::kSource, "large objects", CheckLargeObjects},
+    CheckDefinition{"sequences", CheckSide::kSource, "sequences", CheckSequences},
+};
+
+}  // namespace
+
+std::span<const CheckDefinition> SourceTableChecks() {
+  return kChecks;
+}
+
+}  // namespace walferry
