@@ -19,7 +19,7 @@
 #include <random>
 #include <utility>
 
-#include "apply/child_process.h"
+#include "stream/child_process.h"
 
 namespace walferry {
 namespace {

@@ -1,4 +1,4 @@
-#include "apply/child_process.h"
+#include "stream/child_process.h"
 
 #include <signal.h>
 #include <stdlib.h>

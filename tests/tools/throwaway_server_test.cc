@@ -11,8 +11,8 @@
 #include <string>
 
 #include "absl/time/clock.h"
-#include "apply/child_process.h"
 #include "gtest/gtest.h"
+#include "stream/child_process.h"
 
 namespace walferry {
 namespace {

@@ -1,5 +1,5 @@
 // Tested by tests/tools/child_process_test.cc
-#include "apply/child_process.h"
+#include "stream/child_process.h"
 
 #include <fcntl.h>
 #include <grp.h>
