@@ -1,5 +1,6 @@
-// The schema of the source on the target: taken with pg_dump, split into what is needed before the data and what is
-// created after it, stage by stage and in parallel, each object in one transaction with its mark in the state.
+// The schema of the source on the target: taken with pg_dump, split into what is needed before the data and
+// what is created after it, stage by stage and in parallel, each object in one transaction with its mark in
+// the state.
 #pragma once
 
 #include <functional>
@@ -15,6 +16,8 @@ namespace walferry {
 struct SchemaDump {
   std::string pre_data_sql;
   std::vector<SchemaObject> post_data;
+  // Not excluded by the user, but of no use without what is: "view app.v", "foreign key c_fkey of app.c".
+  std::vector<std::string> left_out;
 };
 
 struct SchemaDumpOptions {
@@ -26,9 +29,14 @@ struct SchemaDumpOptions {
 };
 
 // Runs the pg_dump whose version fits the source (PATH and Debian's /usr/lib/postgresql/N/bin are searched).
-absl::StatusOr<SchemaDump> DumpSchema(const SchemaDumpOptions& options, int source_version, const StopSignal& stop);
+// Publications, subscriptions, tablespaces and security labels are left out. kFailedPrecondition where there
+// is no such pg_dump (says which package to install) or it failed (with its own words); kAborted: the
+// snapshot is gone.
+absl::StatusOr<SchemaDump> DumpSchema(const SchemaDumpOptions& options, int source_version,
+                                      const StopSignal& stop);
 
-// pre-data, post-data objects and the new phase of the migration in one transaction: all or nothing.
+// pre-data, post-data objects and the new phase of the migration in one transaction of its own: all or
+// nothing.
 absl::Status CreatePreData(Connection& target, const MigrationRecord& migration, const SchemaDump& dump);
 
 struct ObjectProgress {
@@ -37,10 +45,13 @@ struct ObjectProgress {
   std::int64_t total = 0;
 };
 // Creates the objects of the stages up to and with `last` that are not done, `jobs` at a time within a stage.
-absl::Status CreateObjects(const std::string& target, const std::string& migration, ObjectStage last, int jobs,
-                           const StopSignal& stop, std::function<void(const ObjectProgress&)> done);
+// Materialized views are filled, one after the other, as the last objects of kTrigger. Lost connections and
+// deadlocks are tried again. `done` is called by the workers' threads, one at a time.
+absl::Status CreateObjects(const std::string& target, const std::string& migration, ObjectStage last,
+                           int jobs, const StopSignal& stop, std::function<void(const ObjectProgress&)> done);
 
-// ANALYZE of each table, `jobs` at a time, then of partitioned roots.
+// ANALYZE of each table, `jobs` at a time; of the partitioned root instead of its leaves, which does them,
+// too.
 absl::Status AnalyzeTables(const std::string& target, const std::vector<TableName>& tables, int jobs,
                            const StopSignal& stop);
 

@@ -1,4 +1,5 @@
-// Sequences are not in the stream: they are read on the source when writes have stopped and set on the target.
+// Sequences are not in the stream: they are read on the source when writes have stopped and set on the
+// target.
 #pragma once
 
 #include <string>
@@ -22,7 +23,8 @@ struct SequenceReport {
   int set = 0;
   std::vector<TableName> missing;  // On the target: named, not silently left out.
 };
-// setval in one transaction. A sequence of the target that is already further in its direction is left there.
+// setval in one transaction of its own. A sequence of the target that stands there or further in its
+// direction is left alone, unless it cycles; `set` counts the others.
 absl::StatusOr<SequenceReport> SetSequences(Connection& target, const std::vector<SequenceValue>& values);
 
 }  // namespace walferry

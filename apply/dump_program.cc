@@ -1,0 +1,109 @@
+// Tested by tests/apply/schema_test.cc.
+#include "apply/dump_program.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <map>
+
+#include "absl/time/clock.h"
+#include "stream/child_process.h"
+
+namespace walferry {
+namespace {
+
+constexpr char kDebianPrograms[] = "/usr/lib/postgresql";
+
+// The leading number of a text; 0 where there is none.
+int LeadingNumber(std::string_view text) {
+  int number = 0;
+  std::from_chars(text.data(), text.data() + text.size(), number);
+  return number;
+}
+
+std::map<int, std::string> DebianDumpPrograms() {
+  std::map<int, std::string> programs;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(kDebianPrograms, error)) {
+    const std::filesystem::path program = entry.path() / "bin" / "pg_dump";
+    const int major = LeadingNumber(entry.path().filename().string());
+    if (major > 0 && access(program.c_str(), X_OK) == 0) programs[major] = program.string();
+  }
+  return programs;
+}
+
+// An anonymous file in memory that a child may write to by its path.
+class OutputFile {
+ public:
+  OutputFile() : fd_(memfd_create("output", MFD_CLOEXEC)) {}
+  OutputFile(const OutputFile&) = delete;
+  OutputFile& operator=(const OutputFile&) = delete;
+  ~OutputFile() {
+    if (fd_ >= 0) close(fd_);
+  }
+  std::string path() const { return absl::StrFormat("/proc/self/fd/%d", fd_); }
+  std::string Text() const { return ReadTextFile(path()); }
+
+ private:
+  int fd_;
+};
+
+// "pg_dump (PostgreSQL) 15.20 (Debian …)": 15; 0 where there is no such program.
+int MajorVersionInPath(const StopSignal& stop) {
+  const absl::StatusOr<std::string> version = RunForOutput({"pg_dump", "--version"}, {}, stop);
+  constexpr std::string_view kName = "(PostgreSQL) ";
+  const std::size_t name = version.ok() ? version->find(kName) : std::string::npos;
+  return name == std::string::npos ? 0
+                                   : LeadingNumber(std::string_view(*version).substr(name + kName.size()));
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> FindDumpProgram(int server_version) {
+  const int server_major = server_version / 10000;
+  const std::map<int, std::string> programs = DebianDumpPrograms();
+  const auto fitting = programs.lower_bound(server_major);
+  if (fitting != programs.end()) return fitting->second;
+  const StopSignal never;
+  const int major_in_path = MajorVersionInPath(never);
+  if (major_in_path >= server_major) return "pg_dump";
+  const int newest = std::max(major_in_path, programs.empty() ? 0 : programs.rbegin()->first);
+  return Errorf(
+      absl::StatusCode::kFailedPrecondition,
+      "pg_dump of version %d or newer is needed for the schema of the source, and %s here: install the "
+      "package postgresql-client-%d, or bring the schema over yourself and use --schema none",
+      server_major, newest == 0 ? "there is none" : absl::StrFormat("%d is the newest", newest),
+      server_major);
+}
+
+absl::StatusOr<std::string> RunForOutput(const std::vector<std::string>& argv,
+                                         const std::vector<std::pair<std::string, std::string>>& environment,
+                                         const StopSignal& stop) {
+  const OutputFile output;
+  const OutputFile errors;
+  ChildOptions options;
+  options.argv = argv;
+  options.environment = environment;
+  options.stdout_path = output.path();
+  options.stderr_path = errors.path();
+  WF_ASSIGN_OR_RETURN(ChildProcess child, ChildProcess::Start(options));
+  std::optional<int> exit_code;
+  while (!(exit_code = child.Wait(absl::Now() + absl::Milliseconds(50))).has_value()) {
+    if (stop.requested()) {
+      child.Signal(SIGTERM);
+      child.Wait(absl::Now() + absl::Seconds(2));
+      return absl::CancelledError("stopped");
+    }
+  }
+  if (*exit_code == 0) return output.Text();
+  std::string said = errors.Text();
+  std::replace(said.begin(), said.end(), '\n', ' ');
+  return Errorf(absl::StatusCode::kFailedPrecondition, "%s failed with exit code %d: %s", argv.front(),
+                *exit_code, said);
+}
+
+}  // namespace walferry
