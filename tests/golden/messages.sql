@@ -13,3 +13,5 @@ BEGIN;
 SELECT pg_logical_emit_message(true, 'walferry', 'never seen');
 SELECT pg_logical_emit_message(false, 'walferry', 'seen although aborted');
 ROLLBACK;
+-- Decoding stops where the WAL is flushed, which a rollback does not do.
+INSERT INTO item VALUES (2);
