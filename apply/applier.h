@@ -1,5 +1,6 @@
-// The target side of a stream: takes segments, groups whole source transactions into batches, applies each batch and
-// its position in one target transaction, and tells what is durable. Owns its threads: one per lane, one for the fence.
+// The target side of a stream: takes segments, groups whole source transactions into batches, applies each
+// batch and its position in one target transaction, and tells what is durable. Owns its threads: one per
+// lane, one for the fence.
 #pragma once
 
 #include <functional>
@@ -20,12 +21,13 @@ enum class OnMissingRow { kCount, kStop };
 enum class OnConflict { kStop, kSkipLogged };
 
 struct ApplierOptions {
-  std::string target;     // conninfo
+  std::string target;  // conninfo
   std::string application_name = "walferry";
   std::string migration;  // Whose lanes and counters.
   int lanes = 1;
-  // A change to a table in this map is applied only if its transaction's commit LSN is at or after the position
-  // (DESIGN.md §4). A table that is not in the map is applied always, or, with only_listed, skipped and counted.
+  // A change to a table in this map is applied only if its transaction's commit LSN is at or after the
+  // position (DESIGN.md §4). A table that is not in the map is applied always, or, with only_listed, skipped
+  // and counted.
   std::map<TableName, Lsn> copied_at;
   bool only_listed = false;
   OnMissingRow on_missing_row = OnMissingRow::kCount;
@@ -41,14 +43,23 @@ struct ApplierCounters {
   std::uint64_t transactions = 0;
   std::uint64_t changes = 0;
   std::uint64_t statements = 0;
-  std::uint64_t replays = 0;     // Batches that failed as a whole and were applied one transaction at a time.
+  std::uint64_t replays = 0;  // Batches that failed as a whole and were applied one transaction at a time.
   std::uint64_t reconnects = 0;
   std::map<TableName, TableCounters> tables;  // Since the start of this process.
 };
 
 // Said in words by tools/. Thread: the applier's own; the observer must be thread-safe.
 struct ApplierEvent {
-  enum class Kind { kReplicaRole, kNoReplicaRole, kReconnecting, kReconnected, kReplay, kMissingRow, kConflictSkipped, kSkippedTable };
+  enum class Kind {
+    kReplicaRole,
+    kNoReplicaRole,
+    kReconnecting,
+    kReconnected,
+    kReplay,
+    kMissingRow,
+    kConflictSkipped,
+    kSkippedTable
+  };
   Kind kind;
   TableName table;   // Where it is about one.
   std::string text;  // One sentence, without cell values.
@@ -56,16 +67,18 @@ struct ApplierEvent {
 
 class Applier : public SegmentSink {
  public:
-  // Connects, sets session_replication_role = replica and reads it back. Where that is not allowed it goes on only if
-  // no trigger and no foreign key can fire on `tables`, and fails otherwise, saying which and what to grant.
-  static absl::StatusOr<std::unique_ptr<Applier>> Start(ApplierOptions options, const std::vector<TableName>& tables,
+  // Connects, sets session_replication_role = replica and reads it back. Where that is not allowed it goes on
+  // only if no trigger and no foreign key can fire on `tables`, and fails otherwise, saying which and what to
+  // grant.
+  static absl::StatusOr<std::unique_ptr<Applier>> Start(ApplierOptions options,
+                                                        const std::vector<TableName>& tables,
                                                         MemoryBudget& budget, const StopSignal& stop,
                                                         std::function<void(const ApplierEvent&)> observe);
   // Stops the threads; what is not committed is dropped.
   ~Applier() override;
 
-  // Lets the batch in hand finish (bounded by `deadline`), records a last fence and the counters. Call once, before
-  // the final feedback to the source.
+  // Lets the batch in hand finish (bounded by `deadline`), records a last fence and the counters. Call once,
+  // before the final feedback to the source.
   absl::Status Finish(absl::Time deadline);
 
   bool replica_role() const;
@@ -77,6 +90,7 @@ class Applier : public SegmentSink {
   void HurryConfirmation() override;
   SinkProgress progress() const override;
   absl::Status status() const override;
+  bool wants_restart() const override;
   int fd() const override;
   void DrainWakeups() override;
 

@@ -36,12 +36,12 @@ struct Batch {
   Lsn end_lsn() const { return transactions.back().end_lsn; }
 };
 
-// Calls `visit(const Event&)`, which returns a Status, for each change until one is not OK.
+// Calls `visit(const Segment&, const Event&)`, which returns a Status, for each change until one is not OK.
 template <typename Visit>
 absl::Status ForEachChange(const SourceTransaction& transaction, Visit visit) {
   for (const Slice& slice : transaction.slices) {
     for (std::size_t i = slice.first; i < slice.first + slice.count; ++i) {
-      WF_RETURN_IF_ERROR(visit(slice.segment->events[i]));
+      WF_RETURN_IF_ERROR(visit(*slice.segment, slice.segment->events[i]));
     }
   }
   return absl::OkStatus();
@@ -64,6 +64,10 @@ class BatchBuilder {
   // The oldest transaction is not whole yet, or a part of it was taken.
   bool has_open() const { return !transactions_.empty() && !has_whole(); }
   std::size_t open_bytes() const { return transactions_.front().bytes; }
+  // TakePart() would give something that it did not give yet.
+  bool open_has_news() const {
+    return !transactions_.front().slices.empty() || transactions_.front().whole();
+  }
   // What there is of it; the last part is whole(). Only when has_open().
   SourceTransaction TakePart();
 

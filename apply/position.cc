@@ -28,6 +28,17 @@ absl::Status RecordFence(Connection& target, const Confirmation& confirmation) {
 
 }  // namespace
 
+absl::StatusOr<Lsn> ReadLanePosition(Connection& target, const std::string& migration, int lane) {
+  WF_ASSIGN_OR_RETURN(
+      const Result row,
+      target.Execute("SELECT position FROM walferry.lane WHERE migration = $1 AND lane = $2 FOR UPDATE",
+                     {migration, std::to_string(lane)}));
+  if (row.rows() == 1) return Lsn::Parse(row.Get(0, 0));
+  return Errorf(absl::StatusCode::kFailedPrecondition,
+                "the target does not know lane %d of migration %s: it was cleaned up, or never begun", lane,
+                migration);
+}
+
 absl::Status CommitFence(Connection& target, const std::string& migration, Lsn confirmed) {
   return RecordFence(target, {migration, Lsn{}, confirmed, {}});
 }

@@ -21,6 +21,10 @@ inline constexpr std::string_view kPositionMovedSqlstate = "WF001";
 // COMMIT.
 inline constexpr std::string_view kAdvanceSql = "SELECT walferry.advance($1, $2, $3, $4)";
 
+// Where the lane stands, for certain: waits for a transaction that still moves it, so that the outcome of a
+// COMMIT whose answer was lost is known. kFailedPrecondition where the migration has no such lane.
+absl::StatusOr<Lsn> ReadLanePosition(Connection& target, const std::string& migration, int lane);
+
 // The durability fence: a small synchronous commit, after which everything that was committed before on this
 // server is durable, too. It records `confirmed` (greatest wins) so that a start can tell a slot that
 // somebody else moved.

@@ -41,11 +41,15 @@ void Progress::Idle(Lsn wal_end) {
   changed_.SignalAll();
 }
 
+void Progress::BeginRestart() {
+  const absl::MutexLock lock(&mutex_);
+  wants_restart_ = false;
+}
+
 void Progress::Restarted(Lsn position) {
   const absl::MutexLock lock(&mutex_);
   pushed_ = position;
   idle_ = {};
-  wants_restart_ = false;
 }
 
 void Progress::Applied(int lane, Lsn position) {

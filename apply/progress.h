@@ -26,6 +26,7 @@ class Progress {
   // From the source side.
   void Pushed(Lsn end);    // The end LSN of the last whole transaction pushed.
   void Idle(Lsn wal_end);  // Everything before was pushed, no transaction is open.
+  void BeginRestart();     // The wish for one is being granted; the next wish counts again.
   // The stream begins again at `position`: what was pushed and not applied will be pushed again.
   void Restarted(Lsn position);
 

@@ -91,6 +91,7 @@ absl::Status TableMap::Resolve(Connection& target, const Relation* relation) {
     WF_ASSIGN_OR_RETURN(mapped->target, ReadTargetTable(target, mapped->name));
     WF_RETURN_IF_ERROR(MapColumns(*relation, *mapped));
   }
+  if (!mapped->in_scope) out_of_scope_.insert(mapped->name);
   tables_[relation] = std::move(mapped);
   return absl::OkStatus();
 }

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -57,6 +58,8 @@ class TableMap {
   }
   // Reads the target's catalog if it is not known yet. Not inside a pipeline.
   absl::Status Resolve(Connection& target, const Relation* relation);
+  // Tables whose changes were met and are left out.
+  const std::set<TableName>& out_of_scope() const { return out_of_scope_; }
   // The target's tables may have changed.
   void Clear();
 
@@ -66,6 +69,7 @@ class TableMap {
   const std::map<TableName, Lsn> copied_at_;
   const bool only_listed_;
   absl::flat_hash_map<const Relation*, std::unique_ptr<const MappedTable>> tables_;
+  std::set<TableName> out_of_scope_;
   mutable const Relation* last_relation_ = nullptr;
   mutable const MappedTable* last_ = nullptr;
 };

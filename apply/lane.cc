@@ -1,0 +1,273 @@
+// Tested by tests/apply/applier_test.cc. What is done about failures stands in lane_recovery.cc.
+#include "apply/lane.h"
+
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "apply/ordered_replay.h"
+
+namespace walferry {
+namespace {
+
+// How long a stop, or a memory budget that ran out, may go unnoticed while there is nothing to do.
+constexpr absl::Duration kGlance = absl::Milliseconds(20);
+
+}  // namespace
+
+Lane::Lane(const LaneContext& context, int number)
+    : context_(context), number_(number), tables_(context.options.copied_at, context.options.only_listed) {}
+
+Lane::~Lane() {
+  {
+    const absl::MutexLock lock(&mutex_);
+    quit_ = true;
+    changed_.SignalAll();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void Lane::StartThread() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+void Lane::Push(std::shared_ptr<const Segment> segment) {
+  const absl::MutexLock lock(&mutex_);
+  incoming_.push_back(std::move(segment));
+  changed_.SignalAll();
+}
+
+absl::StatusOr<Lsn> Lane::Restart() {
+  const absl::MutexLock lock(&mutex_);
+  restart_result_.reset();
+  restart_wanted_ = true;
+  changed_.SignalAll();
+  while (!restart_result_.has_value()) {
+    if (quit_ || stopping()) {
+      restart_wanted_ = false;
+      return absl::CancelledError("stopped");
+    }
+    changed_.WaitWithTimeout(&mutex_, kGlance);
+  }
+  return *restart_result_;
+}
+
+void Lane::Recheck() {
+  const absl::MutexLock lock(&mutex_);
+  recheck_ = true;
+  changed_.SignalAll();
+}
+
+bool Lane::Quiesce(absl::Time deadline) {
+  const absl::MutexLock lock(&mutex_);
+  finishing_ = true;
+  changed_.SignalAll();
+  while (busy_ && absl::Now() < deadline) changed_.WaitWithDeadline(&mutex_, deadline);
+  return !busy_;
+}
+
+bool Lane::stopping() const {
+  return finishing_ || context_.stop.requested() || context_.abort.requested();
+}
+
+void Lane::Run() {
+  while (true) {
+    switch (NextWork()) {
+      case Work::kQuit:
+        return;
+      case Work::kBatch:
+        ApplyBatch(builder_.TakeWhole(context_.options.batch_bytes));
+        break;
+      case Work::kParts:
+        ApplyParts();
+        break;
+      case Work::kRestart: {
+        absl::StatusOr<Lsn> result = DoRestart();
+        const absl::MutexLock lock(&mutex_);
+        restart_wanted_ = false;
+        restart_result_ = std::move(result);
+        changed_.SignalAll();
+        break;
+      }
+      case Work::kRecheck:
+        DoRecheck();
+        break;
+    }
+  }
+}
+
+void Lane::TakeIncoming() {
+  std::deque<std::shared_ptr<const Segment>> taken;
+  {
+    const absl::MutexLock lock(&mutex_);
+    taken.swap(incoming_);
+  }
+  for (; !taken.empty(); taken.pop_front()) {
+    if (discarding_) continue;
+    Settle(builder_.Add(std::move(taken.front())));
+  }
+  if (discarding_) builder_.Reset(position_);
+}
+
+std::optional<Lane::Work> Lane::ChooseWork() {
+  if (quit_) return Work::kQuit;
+  if (stopping()) return std::nullopt;
+  if (builder_.has_whole()) return Work::kBatch;
+  // A large transaction cannot be waited for: the rest of it may have no room.
+  if (builder_.has_open() &&
+      (builder_.open_bytes() >= context_.options.batch_bytes || context_.budget.exhausted())) {
+    return Work::kParts;
+  }
+  if (restart_wanted_) return Work::kRestart;
+  if (std::exchange(recheck_, false)) return Work::kRecheck;
+  return std::nullopt;
+}
+
+Lane::Work Lane::NextWork() {
+  while (true) {
+    TakeIncoming();
+    const absl::MutexLock lock(&mutex_);
+    // A restart comes after everything that was pushed before it.
+    if (!incoming_.empty()) continue;
+    const std::optional<Work> work = ChooseWork();
+    busy_ = work.has_value();
+    if (work) return *work;
+    changed_.SignalAll();
+    changed_.WaitWithTimeout(&mutex_, kGlance);
+  }
+}
+
+void Lane::ApplyBatch(Batch batch) {
+  Settle(ApplyOrReplay(std::move(batch)));
+}
+
+absl::Status Lane::ApplyOrReplay(Batch batch) {
+  absl::Status status = ApplyWhole(batch, false);
+  if (!refused_) return status;
+  if (batch.transactions.size() > 1) {
+    context_.tally.CountReplay();
+    Say(ApplierEvent::Kind::kReplay,
+        absl::StrFormat(
+            "the target refused a batch of %d transactions, which are applied one at a time now: %s",
+            batch.transactions.size(), MessageOf(status)));
+    return ReplayInOrder(std::move(batch), [this](Batch one) { return ApplyOrReplay(std::move(one)); });
+  }
+  if (context_.options.on_conflict == OnConflict::kSkipLogged && failed_change_ && !missing_row_) {
+    status = ApplyWhole(batch, true);
+    if (!refused_) return status;
+  }
+  return ConflictError(status, batch.transactions.front(), failed_change_);
+}
+
+absl::Status Lane::ApplyWhole(const Batch& batch, bool careful) {
+  while (true) {
+    const absl::Status status = Capture(Attempt(batch, careful));
+    if (!status.ok()) {
+      WF_ASSIGN_OR_RETURN(const Next next, Recover(status, batch.end_lsn()));
+      if (next == Next::kAgain) continue;
+      if (next == Next::kFromSource) return GiveUp();
+    }
+    ReportBatch();
+    Committed(batch.end_lsn());
+    return absl::OkStatus();
+  }
+}
+
+absl::Status Lane::Attempt(const Batch& batch, bool careful) {
+  if (writer_ == nullptr) return absl::UnavailableError("not connected to the target");
+  for (const SourceTransaction& transaction : batch.transactions) {
+    WF_RETURN_IF_ERROR(writer_->ResolveTables(transaction));
+  }
+  WF_RETURN_IF_ERROR(writer_->Begin(position_, batch.end_lsn()));
+  for (const SourceTransaction& transaction : batch.transactions) {
+    WF_RETURN_IF_ERROR(Send(transaction, careful));
+    writer_->CountTransaction();
+  }
+  return writer_->Commit();
+}
+
+absl::Status Lane::Send(const SourceTransaction& transaction, bool careful) {
+  return ForEachChange(transaction, [&](const Segment& segment, const Event& event) {
+    return careful ? writer_->ApplyOrSkip(transaction, segment, event)
+                   : writer_->Apply(transaction, segment, event);
+  });
+}
+
+void Lane::ApplyParts() {
+  SourceTransaction part = builder_.TakePart();
+  const bool careful = part.commit_lsn == careful_commit_lsn_;
+  const absl::Status status = Capture(SendParts(part, careful));
+  Settle(status.ok() ? FinishParts(part) : SettleParts(part, status, careful));
+}
+
+absl::Status Lane::FinishParts(const SourceTransaction& part) {
+  ReportBatch();
+  Committed(part.end_lsn);
+  return absl::OkStatus();
+}
+
+absl::Status Lane::SendParts(SourceTransaction& part, bool careful) {
+  if (writer_ == nullptr) return absl::UnavailableError("not connected to the target");
+  WF_RETURN_IF_ERROR(writer_->ResolveTables(part));
+  WF_RETURN_IF_ERROR(writer_->Begin(position_, position_));
+  WF_RETURN_IF_ERROR(Send(part, careful));
+  while (!part.whole()) {
+    part.slices.clear();
+    WF_RETURN_IF_ERROR(AwaitPart());
+    part = builder_.TakePart();
+    WF_RETURN_IF_ERROR(writer_->ResolveTables(part));
+    WF_RETURN_IF_ERROR(Send(part, careful));
+  }
+  WF_RETURN_IF_ERROR(writer_->MoveTo(position_, part.end_lsn));
+  writer_->CountTransaction();
+  return writer_->Commit();
+}
+
+// Waits for more of the transaction that is being applied in parts. kCancelled: there will not be any.
+absl::Status Lane::AwaitPart() {
+  bool flushed = false;
+  while (true) {
+    TakeIncoming();
+    if (builder_.has_open() && builder_.open_has_news()) return absl::OkStatus();
+    {
+      const absl::MutexLock lock(&mutex_);
+      if (quit_ || stopping() || discarding_) return absl::CancelledError("stopped");
+      if (!incoming_.empty()) continue;
+      if (restart_wanted_) return absl::CancelledError("the stream begins again");
+      if (flushed) changed_.WaitWithTimeout(&mutex_, kGlance);
+    }
+    // While nothing comes, see what became of what was sent.
+    if (!std::exchange(flushed, true)) WF_RETURN_IF_ERROR(writer_->Flush());
+  }
+}
+
+// What to do after a transaction in parts failed: its first parts are gone from memory.
+absl::Status Lane::SettleParts(const SourceTransaction& part, const absl::Status& error, bool careful) {
+  const absl::StatusOr<Next> next = Recover(error, part.end_lsn);
+  if (next.ok()) return *next == Next::kCommitted ? FinishParts(part) : GiveUp();
+  if (!refused_) return next.status();
+  if (failed_change_ && !careful && !missing_row_ &&
+      context_.options.on_conflict == OnConflict::kSkipLogged) {
+    careful_commit_lsn_ = part.commit_lsn;
+    return GiveUp();
+  }
+  return ConflictError(next.status(), part, failed_change_);
+}
+
+absl::Status Lane::Capture(absl::Status status) {
+  refused_ = false;
+  if (writer_ == nullptr) return status;
+  batch_tally_ = writer_->tally();
+  batch_skipped_ = writer_->skipped();
+  failed_change_ = writer_->failed_change();
+  missing_row_ = writer_->stopped_at_missing_row();
+  return status;
+}
+
+void Lane::Committed(Lsn position) {
+  position_ = position;
+  failing_since_ = absl::InfiniteFuture();
+  backoff_.Reset();
+  context_.progress.Applied(number_, position);
+}
+
+}  // namespace walferry

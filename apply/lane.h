@@ -1,0 +1,138 @@
+// One connection to the target, one thread, one position: takes segments from its queue, applies them in
+// source order and answers for every way in which that can go wrong.
+//
+// A batch of whole transactions stays in memory until its COMMIT was answered, so it can be applied again. A
+// transaction that is larger than a batch goes into its target transaction part by part; when that is undone
+// by the target, the stream is asked for again (SegmentSink::wants_restart).
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "apply/applier.h"
+#include "apply/batch.h"
+#include "apply/progress.h"
+#include "apply/replica_role.h"
+#include "apply/table_map.h"
+#include "apply/tally.h"
+#include "apply/target_writer.h"
+#include "stream/backoff.h"
+
+namespace walferry {
+
+// What the lanes of an applier share. All of it outlives them.
+struct LaneContext {
+  const ApplierOptions& options;
+  const std::vector<TableName>& tables;
+  const MemoryBudget& budget;
+  Progress& progress;
+  Tally& tally;
+  const StopSignal& stop;   // The user's: nothing new is begun.
+  const StopSignal& abort;  // Ours: whatever runs is cut off.
+  const std::function<void(const ApplierEvent&)>& observe;
+};
+
+class Lane {
+ public:
+  Lane(const LaneContext& context, int number);
+  ~Lane();  // Call after `abort` was requested, or Quiesce().
+  Lane(const Lane&) = delete;
+  Lane& operator=(const Lane&) = delete;
+
+  // Connects and reads the position; then the thread may be started. On the caller's thread.
+  absl::StatusOr<ReplicaRole> Open();
+  void StartThread();
+
+  // The rest: any thread.
+  void Push(std::shared_ptr<const Segment> segment);
+  // See SegmentSink::Restart().
+  absl::StatusOr<Lsn> Restart();
+  // Reads the position back when it is free: the target may have lost it.
+  void Recheck();
+  // Begins nothing new; true when the batch in hand is done, false when it was not before `deadline`.
+  bool Quiesce(absl::Time deadline);
+
+ private:
+  enum class Work { kQuit, kBatch, kParts, kRestart, kRecheck };
+  enum class Next { kCommitted, kAgain, kFromSource };
+
+  void Run();
+  Work NextWork();
+  std::optional<Work> ChooseWork() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeIncoming();
+  bool stopping() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // Ends in progress, a wish for a restart, or failure; never throws a transaction away silently.
+  void ApplyBatch(Batch batch);
+  absl::Status ApplyOrReplay(Batch batch);
+  absl::Status ApplyWhole(const Batch& batch, bool careful);
+  absl::Status Attempt(const Batch& batch, bool careful);
+  void ApplyParts();
+  absl::Status SendParts(SourceTransaction& part, bool careful);
+  absl::Status AwaitPart();
+  absl::Status FinishParts(const SourceTransaction& part);
+  absl::Status Send(const SourceTransaction& transaction, bool careful);
+  absl::Status SettleParts(const SourceTransaction& part, const absl::Status& error, bool careful);
+
+  // Keeps what the writer knows about its transaction, before it is used again or lost.
+  absl::Status Capture(absl::Status status);
+  void Committed(Lsn position);
+  void ReportBatch();
+  void Settle(const absl::Status& status);
+  // Asks for the stream again. Returns kCancelled, which ends the work in hand.
+  absl::Status GiveUp();
+
+  // After `error`: rolls back, waits, reconnects, reads the position. `end`: what it would be after a commit.
+  absl::StatusOr<Next> Recover(const absl::Status& error, Lsn end);
+  absl::StatusOr<Next> Compare(Lsn position, Lsn end) const;
+  bool WorthAnotherTry(const absl::Status& error);
+  absl::StatusOr<Lsn> ReadPositionPatiently();
+  absl::Status Connect();
+  absl::Status Pause();
+  absl::StatusOr<Lsn> DoRestart();
+  void DoRecheck();
+  void Say(ApplierEvent::Kind kind, std::string text, TableName table = {}) const;
+
+  const LaneContext context_;
+  const int number_;
+
+  // Of the thread (and of Open(), before there is one).
+  ReplicaRole role_;
+  TableMap tables_;
+  std::unique_ptr<TargetWriter> writer_;
+  BatchBuilder builder_;
+  Lsn position_;
+  // Of the last target transaction.
+  BatchTally batch_tally_;
+  std::vector<SkippedChange> batch_skipped_;
+  std::optional<ChangeName> failed_change_;
+  bool missing_row_ = false;
+  bool refused_ = false;     // It failed, and would fail again.
+  bool discarding_ = false;  // Until the next restart, or for good.
+  Lsn careful_commit_lsn_;   // A transaction in parts whose changes are to be tried one by one.
+  Lsn stale_at_;             // Where the catalog was read again because of an error.
+  absl::Time failing_since_ = absl::InfiniteFuture();  // InfiniteFuture: it is not.
+  Backoff backoff_;
+  std::set<TableName> said_skipped_;
+
+  absl::Mutex mutex_;
+  absl::CondVar changed_;
+  std::deque<std::shared_ptr<const Segment>> incoming_ ABSL_GUARDED_BY(mutex_);
+  bool restart_wanted_ ABSL_GUARDED_BY(mutex_) = false;
+  std::optional<absl::StatusOr<Lsn>> restart_result_ ABSL_GUARDED_BY(mutex_);
+  bool recheck_ ABSL_GUARDED_BY(mutex_) = false;
+  bool finishing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool quit_ ABSL_GUARDED_BY(mutex_) = false;
+  bool busy_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace walferry

@@ -1,0 +1,197 @@
+// Tested by tests/apply/applier_recovery_test.cc and applier_conflict_test.cc.
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "apply/lane.h"
+#include "apply/ordered_replay.h"
+#include "apply/position.h"
+
+namespace walferry {
+namespace {
+
+// An unknown table or column, or a plan that no longer fits: the target's tables may have been changed.
+bool SaysTablesChanged(const absl::Status& error) {
+  const std::string sqlstate = SqlstateOf(error);
+  return sqlstate == "42P01" || sqlstate == "42703" || sqlstate == "3F000";
+}
+
+}  // namespace
+
+void Lane::Say(ApplierEvent::Kind kind, std::string text, TableName table) const {
+  context_.observe({kind, std::move(table), std::move(text)});
+}
+
+absl::StatusOr<ReplicaRole> Lane::Open() {
+  WF_RETURN_IF_ERROR(Connect());
+  WF_ASSIGN_OR_RETURN(position_, writer_->ReadPosition());
+  builder_.Reset(position_);
+  context_.progress.Applied(number_, position_);
+  return role_;
+}
+
+absl::Status Lane::Connect() {
+  ConnectOptions options;
+  options.conninfo = context_.options.target;
+  options.application_name = context_.options.application_name;
+  // What is lost by that in a crash of the target is applied again: nothing is confirmed before a fence.
+  options.settings = {{"synchronous_commit", "off"}};
+  options.stop = &context_.abort;
+  WF_ASSIGN_OR_RETURN(Connection connection, Connection::Open(options));
+  WF_ASSIGN_OR_RETURN(role_, TakeReplicaRole(connection, context_.tables));
+  TargetWriterOptions writer;
+  writer.migration = context_.options.migration;
+  writer.lane = number_;
+  writer.in_flight_bytes = context_.options.in_flight_bytes;
+  writer.stop_at_missing_row = context_.options.on_missing_row == OnMissingRow::kStop;
+  writer_ = std::make_unique<TargetWriter>(std::move(connection), std::move(writer), tables_);
+  return absl::OkStatus();
+}
+
+// After a commit: what there is to say about the batch.
+void Lane::ReportBatch() {
+  for (const auto& [table, counters] : batch_tally_.tables) {
+    if (counters.missing_rows == 0) continue;
+    Say(ApplierEvent::Kind::kMissingRow,
+        absl::StrFormat("%d changes of %s were for rows that are not on the target", counters.missing_rows,
+                        table.ToString()),
+        table);
+  }
+  for (const SkippedChange& skipped : batch_skipped_) {
+    Say(ApplierEvent::Kind::kConflictSkipped, DescribeSkipped(skipped), skipped.change.table);
+  }
+  for (const TableName& table : tables_.out_of_scope()) {
+    if (!said_skipped_.insert(table).second) continue;
+    Say(ApplierEvent::Kind::kSkippedTable,
+        absl::StrFormat(
+            "the stream has changes of %s, which is not among this migration's tables: they are left out",
+            table.ToString()),
+        table);
+  }
+  context_.tally.Add(batch_tally_);
+}
+
+void Lane::Settle(const absl::Status& status) {
+  if (status.ok()) return;
+  discarding_ = true;
+  if (!absl::IsCancelled(status)) context_.progress.Fail(status);
+}
+
+absl::Status Lane::GiveUp() {
+  discarding_ = true;
+  context_.progress.WantRestart();
+  return absl::CancelledError("the stream is needed again");
+}
+
+bool Lane::WorthAnotherTry(const absl::Status& error) {
+  if (SaysTablesChanged(error) && stale_at_ != position_) {
+    stale_at_ = position_;
+    tables_.Clear();
+    return true;
+  }
+  return IsRetryable(error);
+}
+
+absl::StatusOr<Lane::Next> Lane::Recover(const absl::Status& error, Lsn end) {
+  if (writer_ != nullptr && !writer_->Abandon().ok()) writer_ = nullptr;
+  if (absl::IsCancelled(error)) return error;
+  if (SqlstateOf(error) == kPositionMovedSqlstate) {
+    return Errorf(absl::StatusCode::kAborted,
+                  "another walferry applies migration %s, too, so this one ends: %s",
+                  context_.options.migration, MessageOf(error));
+  }
+  if (!WorthAnotherTry(error)) {
+    refused_ = true;
+    return error;
+  }
+  failing_since_ = std::min(failing_since_, absl::Now());
+  if (absl::Now() - failing_since_ > context_.options.retry_for) {
+    return Annotate(error, "the target could not be written to for too long");
+  }
+  if (writer_ != nullptr) WF_RETURN_IF_ERROR(Pause());
+  WF_ASSIGN_OR_RETURN(const Lsn position, ReadPositionPatiently());
+  return Compare(position, end);
+}
+
+absl::StatusOr<Lane::Next> Lane::Compare(Lsn position, Lsn end) const {
+  if (end.valid() && position == end) return Next::kCommitted;
+  if (position == position_) return Next::kAgain;
+  if (position > position_) {
+    return Errorf(absl::StatusCode::kAborted,
+                  "another walferry has moved lane %d of migration %s from %s to %s, so this one ends",
+                  number_, context_.options.migration, position_.ToString(), position.ToString());
+  }
+  // Commits of the lanes are asynchronous: a crash of the target may undo those after the last fence.
+  if (position >= context_.progress.fenced()) return Next::kFromSource;
+  return Errorf(
+      absl::StatusCode::kFailedPrecondition,
+      "the target went back to %s, but had everything up to %s on disk: it was restored, or a standby took "
+      "over that lagged behind. The source has been told not to keep that; copy the tables again",
+      position.ToString(), context_.progress.fenced().ToString());
+}
+
+absl::StatusOr<Lsn> Lane::ReadPositionPatiently() {
+  const absl::Time give_up = absl::Now() + context_.options.retry_for;
+  bool said = false;
+  while (true) {
+    const bool reconnects = writer_ == nullptr;
+    absl::Status status = reconnects ? Connect() : absl::OkStatus();
+    if (status.ok()) {
+      const absl::StatusOr<Lsn> position = writer_->ReadPosition();
+      if (position.ok()) {
+        if (reconnects) {
+          context_.tally.CountReconnect();
+          Say(ApplierEvent::Kind::kReconnected, "connected to the target again");
+        }
+        return position;
+      }
+      status = position.status();
+      if (!writer_->Abandon().ok()) writer_ = nullptr;
+    }
+    if (!IsRetryable(status) || absl::Now() > give_up) return status;
+    if (!std::exchange(said, true)) {
+      Say(ApplierEvent::Kind::kReconnecting,
+          absl::StrFormat("the connection to the target is lost, trying again: %s", MessageOf(status)));
+    }
+    WF_RETURN_IF_ERROR(Pause());
+  }
+}
+
+// Waits a while, longer each time.
+absl::Status Lane::Pause() {
+  const absl::Time until = absl::Now() + backoff_.Next();
+  const absl::MutexLock lock(&mutex_);
+  while (absl::Now() < until) {
+    if (quit_ || stopping()) return absl::CancelledError("stopped");
+    changed_.WaitWithDeadline(&mutex_, std::min(until, absl::Now() + absl::Milliseconds(100)));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Lsn> Lane::DoRestart() {
+  WF_RETURN_IF_ERROR(context_.progress.status());
+  const auto restart = [this]() -> absl::StatusOr<Lsn> {
+    WF_ASSIGN_OR_RETURN(const Lsn position, ReadPositionPatiently());
+    WF_RETURN_IF_ERROR(Compare(position, Lsn{}).status());
+    return position;
+  };
+  const absl::StatusOr<Lsn> position = restart();
+  if (!position.ok()) {
+    Settle(position.status());
+    return position;
+  }
+  position_ = *position;
+  builder_.Reset(position_);
+  discarding_ = false;
+  context_.progress.Applied(number_, position_);
+  return position;
+}
+
+void Lane::DoRecheck() {
+  const absl::StatusOr<Lsn> position = ReadPositionPatiently();
+  if (!position.ok()) return Settle(position.status());
+  const absl::StatusOr<Next> next = Compare(*position, Lsn{});
+  if (!next.ok()) return Settle(next.status());
+  if (*next == Next::kFromSource) Settle(GiveUp());
+}
+
+}  // namespace walferry

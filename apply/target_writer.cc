@@ -1,0 +1,241 @@
+// Tested by tests/apply/applier_rows_test.cc.
+#include "apply/target_writer.h"
+
+#include <array>
+#include <utility>
+
+#include "apply/position.h"
+#include "apply/statement.h"
+
+namespace walferry {
+namespace {
+
+constexpr char kSavepoint[] = "SAVEPOINT walferry_change";
+constexpr char kRelease[] = "RELEASE SAVEPOINT walferry_change";
+constexpr char kRollbackToSavepoint[] = "ROLLBACK TO SAVEPOINT walferry_change";
+
+std::string_view VerbOf(EventKind kind) {
+  switch (kind) {
+    case EventKind::kInsert:
+      return "INSERT into";
+    case EventKind::kUpdate:
+      return "UPDATE of";
+    case EventKind::kDelete:
+      return "DELETE from";
+    case EventKind::kTruncate:
+      return "TRUNCATE of";
+    case EventKind::kBegin:
+    case EventKind::kCommit:
+      break;
+  }
+  return "change of";
+}
+
+// Refused because of the rows: bad values, constraints, a CHECK OPTION, what a trigger raises. Not: missing
+// privileges or tables, which would make every further change fail, too.
+bool IsAboutData(const absl::Status& error) {
+  const std::string sqlstate = SqlstateOf(error);
+  return sqlstate.starts_with("22") || sqlstate.starts_with("23") || sqlstate.starts_with("44") ||
+         sqlstate.starts_with("P0");
+}
+
+bool Applies(const MappedTable& table, const SourceTransaction& transaction) {
+  return table.in_scope && transaction.commit_lsn >= table.applies_from;
+}
+
+}  // namespace
+
+std::string Describe(const ChangeName& change) {
+  return absl::StrFormat("%s %s in transaction %d (commit at %s)", VerbOf(change.kind),
+                         change.table.ToString(), change.xid, change.commit_lsn.ToString());
+}
+
+TargetWriter::TargetWriter(Connection connection, TargetWriterOptions options, TableMap& tables)
+    : connection_(std::move(connection)),
+      options_(std::move(options)),
+      lane_text_(std::to_string(options_.lane)),
+      tables_(tables),
+      pipeline_(connection_, options_.in_flight_bytes,
+                [this](std::int64_t affected) { TakeRowAnswer(affected); }) {}
+
+absl::StatusOr<Lsn> TargetWriter::ReadPosition() {
+  return ReadLanePosition(connection_, options_.migration, options_.lane);
+}
+
+absl::Status TargetWriter::ResolveTables(const SourceTransaction& transaction) {
+  const auto resolve = [&](const Relation* relation) -> absl::Status {
+    if (tables_.Find(relation) != nullptr) return absl::OkStatus();
+    if (!pipeline_.entered()) return tables_.Resolve(connection_, relation);
+    WF_RETURN_IF_ERROR(Note(pipeline_.Leave()));
+    WF_RETURN_IF_ERROR(tables_.Resolve(connection_, relation));
+    return pipeline_.Enter();
+  };
+  return ForEachChange(transaction, [&](const Segment& segment, const Event& event) -> absl::Status {
+    if (event.kind != EventKind::kTruncate) return resolve(event.relation);
+    for (std::size_t i = 0; i < event.truncate_count; ++i) {
+      WF_RETURN_IF_ERROR(resolve(segment.truncated[event.truncate_first + i]));
+    }
+    return absl::OkStatus();
+  });
+}
+
+absl::Status TargetWriter::Begin(Lsn expected, Lsn next) {
+  pending_.clear();
+  failed_.reset();
+  missing_.reset();
+  skipped_.clear();
+  tally_ = {};
+  counted_table_ = nullptr;
+  WF_RETURN_IF_ERROR(pipeline_.Enter());
+  WF_RETURN_IF_ERROR(Note(pipeline_.Send("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")));
+  return MoveTo(expected, next);
+}
+
+absl::Status TargetWriter::MoveTo(Lsn expected, Lsn next) {
+  const std::string from = expected.ToString();
+  const std::string to = next.ToString();
+  const std::array<Parameter, 4> parameters = {options_.migration, lane_text_, from, to};
+  return Note(pipeline_.Send(std::string(kAdvanceSql), parameters));
+}
+
+absl::Status TargetWriter::Apply(const SourceTransaction& transaction, const Segment& segment,
+                                 const Event& event) {
+  if (event.kind == EventKind::kTruncate) return ApplyTruncate(transaction, segment, event);
+  const MappedTable& table = *tables_.Find(event.relation);
+  if (!Applies(table, transaction)) return absl::OkStatus();
+  const Pending change = {&table, event.kind, transaction.xid, transaction.commit_lsn};
+  const absl::StatusOr<bool> planned = planner_.Plan(table, event, statement_);
+  if (!planned.ok()) {
+    failed_ = NameOf(change);
+    return planned.status();
+  }
+  ++tally_.changes;
+  TableCounters& counters = CountersOf(table);
+  ++(event.kind == EventKind::kInsert   ? counters.inserts
+     : event.kind == EventKind::kUpdate ? counters.updates
+                                        : counters.deletes);
+  if (!*planned) {
+    CountMissing(change);
+    return absl::OkStatus();
+  }
+  pending_.push_back(change);
+  return Note(SendStatement());
+}
+
+absl::Status TargetWriter::SendStatement() {
+  statement_.MakeKey(key_);
+  const StatementCache::Use use = cache_.Get(key_);
+  if (!use.evicted.empty()) WF_RETURN_IF_ERROR(pipeline_.Send("DEALLOCATE " + use.evicted));
+  if (use.is_new) WF_RETURN_IF_ERROR(pipeline_.Prepare(*use.name, StatementSql(statement_)));
+  ++tally_.statements;
+  return pipeline_.SendRow(*use.name, statement_.parameters);
+}
+
+absl::Status TargetWriter::ApplyTruncate(const SourceTransaction& transaction, const Segment& segment,
+                                         const Event& event) {
+  std::vector<const MappedTable*> tables;
+  for (std::size_t i = 0; i < event.truncate_count; ++i) {
+    const MappedTable* const table = tables_.Find(segment.truncated[event.truncate_first + i]);
+    if (!Applies(*table, transaction)) continue;
+    tables.push_back(table);
+    ++CountersOf(*table).truncates;
+  }
+  if (tables.empty()) return absl::OkStatus();
+  ++tally_.changes;
+  ++tally_.statements;
+  pending_.push_back({tables.front(), event.kind, transaction.xid, transaction.commit_lsn});
+  return Note(pipeline_.SendCounted(TruncateSql(tables, event.restart_identity)));
+}
+
+absl::Status TargetWriter::ApplyOrSkip(const SourceTransaction& transaction, const Segment& segment,
+                                       const Event& event) {
+  WF_RETURN_IF_ERROR(Note(pipeline_.Send(kSavepoint)));
+  const BatchTally before = tally_;
+  const absl::Status applied = Apply(transaction, segment, event);
+  if (!applied.ok() && SqlstateOf(applied).empty()) return applied;
+  std::optional<Pending> change;
+  if (!pending_.empty()) change = pending_.front();
+  const absl::Status drained = Note(pipeline_.Drain());
+  if (drained.ok()) return Note(pipeline_.Send(kRelease));
+  if (!pipeline_.row_failed() || !IsAboutData(drained) || !change) return drained;
+  tally_ = before;
+  counted_table_ = nullptr;
+  return SkipFailed(*change, drained);
+}
+
+absl::Status TargetWriter::SkipFailed(const Pending& change, const absl::Status& error) {
+  skipped_.push_back({NameOf(change), error});
+  ++CountersOf(*change.table).conflicts;
+  failed_.reset();
+  pending_.clear();
+  cache_.Clear();  // What was being prepared may exist or not.
+  WF_RETURN_IF_ERROR(Note(pipeline_.Send(kRollbackToSavepoint)));
+  WF_RETURN_IF_ERROR(Note(pipeline_.Send(kRelease)));
+  return Note(pipeline_.Send("DEALLOCATE ALL"));
+}
+
+absl::Status TargetWriter::Flush() {
+  return Note(pipeline_.Drain());
+}
+
+absl::Status TargetWriter::Commit() {
+  if (options_.stop_at_missing_row) {
+    WF_RETURN_IF_ERROR(Flush());
+    if (missing_) {
+      return Errorf(absl::StatusCode::kFailedPrecondition,
+                    "the row of an %s is not on the target (or the source did not say which row it is), and "
+                    "--on-missing-row is stop",
+                    Describe(*missing_));
+    }
+  }
+  WF_RETURN_IF_ERROR(Note(pipeline_.Send("COMMIT")));
+  return Note(pipeline_.Leave());
+}
+
+absl::Status TargetWriter::Abandon() {
+  pending_.clear();
+  tally_ = {};
+  counted_table_ = nullptr;
+  cache_.Clear();
+  if (connection_.alive() && pipeline_.entered()) {
+    // What failed is known already; what counts is whether the connection can be used again.
+    const absl::Status left = pipeline_.Leave();
+    if (pipeline_.entered()) return left.ok() ? absl::UnavailableError("the connection is lost") : left;
+  }
+  if (!connection_.alive()) return absl::UnavailableError("the connection to the target is lost");
+  WF_RETURN_IF_ERROR(connection_.Execute("ROLLBACK").status());
+  return connection_.Execute("DEALLOCATE ALL").status();
+}
+
+// Finds out which change an error of the pipeline is about: the oldest one without an answer.
+absl::Status TargetWriter::Note(absl::Status status) {
+  if (!status.ok() && !failed_ && pipeline_.row_failed() && !pending_.empty())
+    failed_ = NameOf(pending_.front());
+  return status;
+}
+
+void TargetWriter::TakeRowAnswer(std::int64_t affected) {
+  const Pending change = pending_.front();
+  pending_.pop_front();
+  if (affected == 0 && (change.kind == EventKind::kUpdate || change.kind == EventKind::kDelete))
+    CountMissing(change);
+}
+
+void TargetWriter::CountMissing(const Pending& change) {
+  ++CountersOf(*change.table).missing_rows;
+  if (!missing_) missing_ = NameOf(change);
+}
+
+TableCounters& TargetWriter::CountersOf(const MappedTable& table) {
+  if (counted_table_ != &table) {
+    counted_table_ = &table;
+    counters_ = &tally_.tables[table.name];
+  }
+  return *counters_;
+}
+
+ChangeName TargetWriter::NameOf(const Pending& change) {
+  return {change.table->name, change.kind, change.xid, change.commit_lsn};
+}
+
+}  // namespace walferry

@@ -1,0 +1,119 @@
+// One target transaction after the other on one connection: the position first, then the changes of source
+// transactions in their order, then COMMIT, all through a pipeline.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "apply/batch.h"
+#include "apply/pipeline.h"
+#include "apply/plan.h"
+#include "apply/statement_cache.h"
+#include "apply/table_map.h"
+#include "apply/tally.h"
+
+namespace walferry {
+
+// Names a change without its values.
+struct ChangeName {
+  TableName table;
+  EventKind kind = EventKind::kInsert;
+  Xid xid = 0;
+  Lsn commit_lsn;
+};
+// "UPDATE of public.t in transaction 744 (commit at 0/16B3748)"
+std::string Describe(const ChangeName& change);
+
+struct SkippedChange {
+  ChangeName change;
+  absl::Status error;
+};
+
+struct TargetWriterOptions {
+  std::string migration;
+  int lane = 0;
+  std::size_t in_flight_bytes = 1 << 20;
+  bool stop_at_missing_row = false;
+};
+
+// Not thread-safe. After an error of Begin(), Apply…(), Flush(), MoveTo() or Commit(), call Abandon().
+class TargetWriter {
+ public:
+  // tables: mappings that outlive this connection.
+  TargetWriter(Connection connection, TargetWriterOptions options, TableMap& tables);
+  TargetWriter(const TargetWriter&) = delete;
+  TargetWriter& operator=(const TargetWriter&) = delete;
+
+  absl::StatusOr<Lsn> ReadPosition();
+  // Reads the catalog for relations that are not known yet; also inside a transaction, where it waits for all
+  // answers.
+  absl::Status ResolveTables(const SourceTransaction& transaction);
+
+  // BEGIN and the guard. `next` equal to `expected` only takes the lane's lock.
+  absl::Status Begin(Lsn expected, Lsn next);
+  // The tables are resolved. Changes that are out of scope do nothing.
+  absl::Status Apply(const SourceTransaction& transaction, const Segment& segment, const Event& event);
+  // The same, one round trip each: a change that the target refuses because of its data is left out and
+  // noted.
+  absl::Status ApplyOrSkip(const SourceTransaction& transaction, const Segment& segment, const Event& event);
+  // Waits for the answers to everything sent.
+  absl::Status Flush();
+  absl::Status MoveTo(Lsn expected, Lsn next);
+  // With stop_at_missing_row only after all rows are known to have been found (kFailedPrecondition
+  // otherwise).
+  absl::Status Commit();
+  // Rolls back. kUnavailable where the connection is lost and the writer of no more use.
+  absl::Status Abandon();
+
+  bool alive() const { return connection_.alive(); }
+  // The change that the last error is about, where it is about one.
+  const std::optional<ChangeName>& failed_change() const { return failed_; }
+  bool stopped_at_missing_row() const { return options_.stop_at_missing_row && missing_.has_value(); }
+
+  // Of the transaction since Begin(); complete after Commit().
+  const BatchTally& tally() const { return tally_; }
+  const std::vector<SkippedChange>& skipped() const { return skipped_; }
+  void CountTransaction() { ++tally_.transactions; }
+
+ private:
+  struct Pending {
+    const MappedTable* table;
+    EventKind kind;
+    Xid xid;
+    Lsn commit_lsn;
+  };
+
+  absl::Status ApplyTruncate(const SourceTransaction& transaction, const Segment& segment,
+                             const Event& event);
+  absl::Status SendStatement();
+  absl::Status Note(absl::Status status);
+  void TakeRowAnswer(std::int64_t affected);
+  void CountMissing(const Pending& change);
+  TableCounters& CountersOf(const MappedTable& table);
+  absl::Status SkipFailed(const Pending& change, const absl::Status& error);
+  static ChangeName NameOf(const Pending& change);
+
+  Connection connection_;
+  const TargetWriterOptions options_;
+  const std::string lane_text_;
+  TableMap& tables_;
+  Pipeline pipeline_;
+  StatementCache cache_;
+  RowPlanner planner_;
+  RowStatement statement_;
+  std::string key_;
+
+  std::deque<Pending> pending_;  // Sent and not answered.
+  std::optional<ChangeName> failed_;
+  std::optional<ChangeName> missing_;  // The first one.
+  std::vector<SkippedChange> skipped_;
+  BatchTally tally_;
+  const MappedTable* counted_table_ = nullptr;
+  TableCounters* counters_ = nullptr;
+};
+
+}  // namespace walferry
