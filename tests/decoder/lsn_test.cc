@@ -20,7 +20,7 @@ TEST(LsnTest, ParsesWhatAnyServerVersionPrints) {
 
 TEST(LsnTest, RefusesOtherText) {
   for (const char* text : {"", "/", "1", "1/", "/1", "1/1/1", "0x1/1", "-1/1", " 1/1", "1/1 ", "1/G",
-                           "123456789/0", "0/123456789", "1/+1"}) {
+                           "123456789/0", "0/123456789", "000000001/0", "1/+1"}) {
     EXPECT_EQ(Lsn::Parse(text).status().code(), absl::StatusCode::kInvalidArgument) << text;
   }
 }
