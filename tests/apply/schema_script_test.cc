@@ -1,0 +1,89 @@
+#include "apply/schema_script.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace walferry {
+namespace {
+
+std::string Entry(const std::string& name, const std::string& type, const std::string& sql,
+                  const std::string& schema = "public") {
+  return "--\n-- Name: " + name + "; Type: " + type + "; Schema: " + schema + "; Owner: postgres\n--\n\n" +
+         sql + "\n\n\n";
+}
+
+constexpr char kPreamble[] =
+    "--\n-- PostgreSQL database dump\n--\n\n\\restrict abc\n\nSET statement_timeout = 0;\n"
+    "SET transaction_timeout = 0;\nSELECT pg_catalog.set_config('search_path', '', false);\n\n";
+constexpr char kEnd[] = "--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict abc\n\n";
+
+TEST(SchemaScript, SettingsAndPsqlCommandsAroundTheEntriesAreLeftOut) {
+  const auto entries = SplitScript(kPreamble + Entry("a", "TABLE", "CREATE TABLE public.a ();") + kEnd);
+  ASSERT_EQ(entries.size(), 1U);
+  EXPECT_EQ(entries[0].name, "a");
+  EXPECT_EQ(entries[0].type, "TABLE");
+  EXPECT_EQ(entries[0].schema, "public");
+  EXPECT_EQ(entries[0].sql, "CREATE TABLE public.a ();");
+}
+
+TEST(SchemaScript, HeadersInsideOfBodiesAndLiteralsAreText) {
+  const std::string fake = Entry("fake", "TABLE", "DROP TABLE x;") + kEnd;
+  const std::vector<std::string> bodies = {
+      "CREATE FUNCTION f() AS $body$\n" + fake + "$body$;", "CREATE FUNCTION f() AS $$\n$a$" + fake + "$$;",
+      "COMMENT ON TABLE a IS 'it''s\n" + fake + "';",       "COMMENT ON TABLE a IS E'\\'\n" + fake + "';",
+      "CREATE TABLE \"a''$$\n" + fake + "\" ();",           "/* /* nested */\n" + fake + "*/ SELECT 1;",
+  };
+  for (const std::string& body : bodies) {
+    const auto entries =
+        SplitScript(kPreamble + Entry("f", "FUNCTION", body) + Entry("b", "TABLE", "x;") + kEnd);
+    ASSERT_EQ(entries.size(), 2U) << body;
+    EXPECT_EQ(entries[0].sql, body);
+    EXPECT_EQ(entries[1].name, "b");
+  }
+}
+
+TEST(SchemaScript, QuotesInHeadersAndDollarsInNamesOpenNothing) {
+  const auto entries = SplitScript(Entry("it's \"$$; Type: odd", "TABLE", "CREATE TABLE a$b$c ();") +
+                                   Entry("b", "TABLE", "CREATE TABLE b ();"));
+  ASSERT_EQ(entries.size(), 2U);
+  EXPECT_EQ(entries[0].name, "it's \"$$; Type: odd");
+  EXPECT_EQ(entries[0].type, "TABLE");
+}
+
+TEST(SchemaScript, AnythingIsSplitWithoutReadingOutside) {
+  const std::string script = kPreamble + Entry("f", "FUNCTION", "AS $a$ 'x' $a$ E'\\\\' /* */") + kEnd;
+  for (std::size_t size = 0; size <= script.size(); ++size) {
+    const std::string exact = script.substr(0, size);
+    EXPECT_LE(SplitScript(exact).size(), 1U);
+  }
+}
+
+TEST(SchemaScript, WhatExistsOnEveryServerIsNotCreatedAgain) {
+  const auto entries =
+      SplitScript(Entry("public", "SCHEMA", "CREATE SCHEMA public;", "-") +
+                  Entry("SCHEMA public", "COMMENT", "COMMENT ON SCHEMA public IS 'x';", "-") +
+                  Entry("app", "SCHEMA", "CREATE SCHEMA app;\n\n\nALTER SCHEMA app OWNER TO a;", "-") +
+                  Entry("EXTENSION x", "COMMENT", "COMMENT ON EXTENSION x IS 'x';", "-"));
+  EXPECT_EQ(PreDataSql(entries), "CREATE SCHEMA IF NOT EXISTS app;\n\n\nALTER SCHEMA app OWNER TO a;\n\n");
+}
+
+TEST(SchemaScript, ObjectsGoToTheirStagesAndCommentsToTheirObject) {
+  const auto pre = SplitScript(Entry("m V", "MATERIALIZED VIEW", "CREATE MATERIALIZED VIEW …"));
+  const auto post =
+      SplitScript(Entry("t t_pkey", "CONSTRAINT", "ALTER 1;") + Entry("i", "INDEX", "CREATE INDEX i;") +
+                  Entry("INDEX i", "COMMENT", "COMMENT i;") + Entry("i", "INDEX ATTACH", "ATTACH;") +
+                  Entry("t tr", "TRIGGER", "CREATE TRIGGER;") + Entry("t f", "FK CONSTRAINT", "FK;"));
+  const std::vector<SchemaObject> objects = PostDataObjects(pre, post);
+  ASSERT_EQ(objects.size(), 6U);
+  EXPECT_EQ(objects[0].stage, ObjectStage::kIndex);
+  EXPECT_EQ(objects[0].name, "public.t t_pkey");
+  EXPECT_EQ(objects[1].sql, "CREATE INDEX i;\nCOMMENT i;");
+  EXPECT_EQ(objects[2].stage, ObjectStage::kAttach);
+  EXPECT_EQ(objects[3].stage, ObjectStage::kTrigger);
+  EXPECT_EQ(objects[4].stage, ObjectStage::kForeignKey);
+  EXPECT_EQ(objects[5].kind, kRefreshKind);
+  EXPECT_THAT(objects[5].sql, ::testing::HasSubstr("\"public\".\"m V\""));
+}
+
+}  // namespace
+}  // namespace walferry
