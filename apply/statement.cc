@@ -16,8 +16,9 @@ std::size_t CountSet(const RowStatement& statement) {
   return count;
 }
 
+// Byte by byte: the column's own collation may take different texts for equal.
 std::string AsText(const std::string& expression) {
-  return "(" + expression + ")::pg_catalog.text";
+  return "(" + expression + ")::pg_catalog.text COLLATE pg_catalog.\"C\"";
 }
 
 struct Conditions {

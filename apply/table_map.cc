@@ -88,7 +88,9 @@ absl::Status TableMap::Resolve(Connection& target, const Relation* relation) {
   mapped->in_scope = listed != copied_at_.end() || !only_listed_;
   if (mapped->in_scope) {
     if (listed != copied_at_.end()) mapped->applies_from = listed->second;
-    WF_ASSIGN_OR_RETURN(mapped->target, ReadTargetTable(target, mapped->name));
+    absl::StatusOr<TargetTable> table = ReadTargetTable(target, mapped->name);
+    if (!table.ok()) return Annotate(table.status(), "reading the columns of " + mapped->name.ToString());
+    mapped->target = *std::move(table);
     WF_RETURN_IF_ERROR(MapColumns(*relation, *mapped));
   }
   if (!mapped->in_scope) out_of_scope_.insert(mapped->name);

@@ -34,11 +34,11 @@ constexpr char kKeysSql[] =
     "FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid "
     "WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL "
     "AND i.indexprs IS NULL AND NOT EXISTS ("
-    "  SELECT FROM pg_catalog.unnest(i.indkey::int2[], i.indcollation::oid[], i.indclass::oid[]) "
-    "    WITH ORDINALITY k(attnum, collation, class, n) "
+    "  SELECT FROM unnest(i.indkey::int2[], i.indcollation::oid[], i.indclass::oid[]) "
+    "    WITH ORDINALITY k(attnum, coll, opc, n) "
     "  JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum "
-    "  JOIN pg_catalog.pg_opclass o ON o.oid = k.class "
-    "  WHERE k.n <= i.indnkeyatts AND (k.collation <> a.attcollation OR NOT o.opcdefault)) "
+    "  JOIN pg_catalog.pg_opclass o ON o.oid = k.opc "
+    "  WHERE k.n <= i.indnkeyatts AND (k.coll <> a.attcollation OR NOT o.opcdefault)) "
     "ORDER BY i.indisprimary DESC, i.indnkeyatts, c.relname";
 
 // The types of the columns, and what domains and arrays are made of. For a base type: the equality operator
