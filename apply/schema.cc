@@ -29,10 +29,11 @@ absl::Status SetReplicaRoleIfAllowed(Connection& target) {
   return IsRetryable(set) || absl::IsCancelled(set) ? set : absl::OkStatus();
 }
 
-// Errors of an object that uses one which is created later in the same stage.
+// Errors of an object that uses one which is created later in the same stage: undefined table, object or
+// function, and grouping by a primary key that is not there yet.
 bool LacksAnotherObject(const absl::Status& status) {
   const std::string sqlstate = SqlstateOf(status);
-  return sqlstate == "42P01" || sqlstate == "42704" || sqlstate == "42883" || sqlstate == "42809";
+  return sqlstate == "42P01" || sqlstate == "42704" || sqlstate == "42883" || sqlstate == "42803";
 }
 
 absl::Status CreatePreDataInTransaction(Connection& target, const MigrationRecord& migration,

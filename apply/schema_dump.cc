@@ -30,7 +30,7 @@ JOIN pg_catalog.pg_namespace n ON n.oid = v.relnamespace
 UNION
 SELECT 'foreign key', n.nspname, c.relname, k.conname FROM pg_catalog.pg_constraint k
 JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE k.contype = 'f' AND k.confrelid IN (SELECT id FROM gone) AND k.conrelid NOT IN (SELECT id FROM gone)
+WHERE k.contype = 'f' AND coalesce(pg_catalog.to_jsonb(k) ->> 'conparentid', '0') = '0' AND k.confrelid IN (SELECT id FROM gone) AND k.conrelid NOT IN (SELECT id FROM gone)
 ORDER BY 1, 2, 3, 4)sql";
 
 struct Dependents {
