@@ -151,6 +151,28 @@ TEST(SessionAndServer, CrashOfTheSourceLosesNothing) {
   EXPECT_TRUE(session.Stop().ok());
 }
 
+// TLS records end where messages do not, and what is decrypted already makes no socket readable.
+TEST(SessionAndServer, RowsOfAllSizesArriveOverTls) {
+  const std::unique_ptr<ThrowawayServer> server = Must(ThrowawayServer::Start({.name = "tls", .tls = true}));
+  const Source source(
+      server->Conninfo("postgres") + " sslmode=verify-full host=localhost sslrootcert=" + server->ca_file(),
+      "slot");
+  MemoryBudget budget(64 << 20);
+  RecordingSink sink;
+  RunningSession session(source.Options(), budget, sink);
+  ASSERT_TRUE(session.AwaitConnected());
+  int bytes = 1;
+  for (int i = 1; i <= 24; ++i, bytes *= 2) {
+    source.Execute("INSERT INTO public.t VALUES (" + std::to_string(i) + ", repeat('n', " +
+                   std::to_string(bytes) + "))");
+    ASSERT_TRUE(Eventually([&] { return sink.commits().size() == static_cast<std::size_t>(i); }));
+    ASSERT_EQ(sink.changes().back(), Inserts(i, i, std::string(static_cast<std::size_t>(bytes), 'n'))[0]);
+  }
+  // The block of the last row, of 8 MB, is not held on to.
+  EXPECT_TRUE(Eventually([&] { return budget.used_bytes() < std::size_t{1} << 20; }));
+  EXPECT_TRUE(session.Stop().ok());
+}
+
 TEST(SessionAndServer, LostSlotIsSaidWithItsConsequence) {
   const std::unique_ptr<ThrowawayServer> server =
       Must(ThrowawayServer::Start({.name = "lost", .settings = {{"max_slot_wal_keep_size", "1MB"}}}));
