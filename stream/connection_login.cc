@@ -35,7 +35,7 @@ std::string OptionInForce(PGconn* connection, std::string_view keyword) {
 
 // Where neither the conninfo nor the service say otherwise: a peer that vanished is noticed within a minute
 // while we wait for it, and within five while it owes us an acknowledgement. Not sooner: Linux counts a peer
-// that does not read (a target that waits for a lock) as one that does not acknowledge.
+// that does not read (a target that waits for a lock) as one that does not acknowledge. See tcp(7).
 void SetKeepalives(PGconn* connection) {
   if (OptionInForce(connection, "keepalives") == "0") return;
   struct Default {

@@ -22,15 +22,37 @@ bool MayHoldSecret(std::string_view conninfo) {
   return conninfo.find("pass") != std::string_view::npos || conninfo.find('@') != std::string_view::npos;
 }
 
+// Options that providers print into their connection strings and that older versions of libpq do not know.
+const char* NewerOption(std::string_view message) {
+  for (const char* option : {"sslnegotiation", "sslcertmode", "require_auth", "load_balance_hosts",
+                             "gssdelegation", "min_protocol_version", "max_protocol_version"}) {
+    if (message.find(std::string("\"") + option + "\"") != std::string_view::npos) return option;
+  }
+  return nullptr;
+}
+
 // libpq quotes the piece that it could not read, and that piece may be half a password.
 std::string ReadableParseError(std::string_view message, std::string_view conninfo) {
   while (!message.empty() && message.back() == '\n') message.remove_suffix(1);
+  if (const char* option = NewerOption(message)) {
+    return absl::StrFormat("the libpq of this machine (version %d) does not know the option %s: leave it out",
+                           PQlibVersion() / 10000, option);
+  }
   const std::size_t quote = message.find('"');
   if (!MayHoldSecret(conninfo) || quote == std::string_view::npos) return std::string(message);
   return std::string(message.substr(0, quote)) +
          "... (not shown, it may be part of a password; a value with blanks or special characters needs "
-         "quotes, in a "
-         "URI percent-encoding)";
+         "quotes, in a URI percent-encoding)";
+}
+
+// "sslrootcert=system" is known since version 16 and means the authorities that the machine trusts; before it
+// would be a file of that name.
+void ResolveSystemAuthorities(ConninfoOptions& options) {
+  if (PQlibVersion() >= 160000 || ValueOf(options, "sslrootcert") != "system") return;
+  for (auto& [keyword, value] : options) {
+    if (keyword == "sslrootcert") value = "/etc/ssl/certs/ca-certificates.crt";
+  }
+  if (ValueOf(options, "sslmode").empty()) options.emplace_back("sslmode", "verify-full");
 }
 
 std::string JoinConninfo(const ConninfoOptions& options) {
@@ -69,6 +91,7 @@ absl::StatusOr<ConninfoOptions> ParseConninfo(const std::string& conninfo) {
   for (const PQconninfoOption* option = parsed.get(); option->keyword != nullptr; ++option) {
     if (option->val != nullptr && *option->val != '\0') options.emplace_back(option->keyword, option->val);
   }
+  ResolveSystemAuthorities(options);
   return options;
 }
 

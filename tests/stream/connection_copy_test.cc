@@ -65,6 +65,19 @@ TEST_F(CopyTest, PiecesMayBeCutAnywhere) {
   EXPECT_EQ(Must(source_.Execute("SELECT sum(id) FROM public.u")).GetInt(0, 0), 4'999'950'000);
 }
 
+TEST_F(CopyTest, AServerThatHasMuchToSayDoesNotStopACopyIn) {
+  Must(target_.Execute(
+      "CREATE FUNCTION public.shout() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE NOTICE ''%'', "
+      "repeat(''x'', "
+      "5000); RETURN NULL; END'; "
+      "CREATE TRIGGER shout BEFORE INSERT ON public.u FOR EACH ROW EXECUTE FUNCTION public.shout()"));
+  ASSERT_TRUE(target_.BeginCopyIn("COPY public.u (t) FROM STDIN").ok());
+  // Together more than both directions can hold, unless the notices are read while the rows are written.
+  const std::string row = std::string(5000, 'y') + "\n";
+  for (int i = 0; i < 10'000; ++i) ASSERT_TRUE(target_.WriteCopyData(row).ok());
+  EXPECT_EQ(Must(target_.EndCopyIn()), 0);
+}
+
 TEST_F(CopyTest, AnAbortedCopyLeavesNothingAndTheConnectionUsable) {
   ASSERT_TRUE(target_.BeginCopyIn("COPY public.u (id) FROM STDIN").ok());
   ASSERT_TRUE(target_.WriteCopyData("1\n2\n").ok());

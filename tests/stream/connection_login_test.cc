@@ -99,14 +99,18 @@ TEST(LoginTest, ASilentFirstHostIsPassedOverAfterTheTimeout) {
   EXPECT_GE(absl::Now() - begin, absl::Seconds(1));
 }
 
-TEST(LoginTest, ASilentHostIsUnavailableAfterTheTimeout) {
-  const SilentPort silent;
+TEST(LoginTest, SilentHostsAreUnavailableAfterTheTimeoutOfEach) {
+  const SilentPort first;
+  const SilentPort second;
   ConnectOptions options;
-  options.conninfo = "host=127.0.0.1 port=" + silent.port();
+  options.conninfo = "host=127.0.0.1,127.0.0.1 port=" + first.port() + "," + second.port();
   options.connect_timeout = absl::Milliseconds(200);
+  const absl::Time begin = absl::Now();
   const absl::Status status = Connection::Open(options).status();
   EXPECT_TRUE(absl::IsUnavailable(status)) << status;
   EXPECT_THAT(status.ToString(), HasSubstr("did not answer in time"));
+  EXPECT_GE(absl::Now() - begin, absl::Milliseconds(400));
+  EXPECT_LT(absl::Now() - begin, absl::Seconds(20));
 }
 
 TEST(LoginTest, AStopEndsAnAttemptToConnect) {

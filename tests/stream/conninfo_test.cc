@@ -6,6 +6,7 @@
 namespace walferry {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -41,6 +42,23 @@ TEST(ConninfoTest, AnUnreadableStringDoesNotShowItsPassword) {
 
 TEST(ConninfoTest, AMisspelledOptionIsNamed) {
   EXPECT_THAT(ParseConninfo("hots=h").status().ToString(), HasSubstr("hots"));
+}
+
+TEST(ConninfoTest, AnOptionOfANewerLibpqIsNamedInSpiteOfAPassword) {
+  const auto parsed =
+      ParseConninfo("postgres://u:s3cret@h/d?load_balance_hosts=disable&sslnegotiation=direct");
+  if (parsed.ok()) GTEST_SKIP() << "the libpq of this machine knows them";
+  EXPECT_THAT(parsed.status().ToString(),
+              AllOf(HasSubstr("load_balance_hosts"), HasSubstr("leave it out"), Not(HasSubstr("s3cret"))));
+}
+
+TEST(ConninfoTest, TheSystemsAuthoritiesAreFoundByAnOlderLibpqToo) {
+  const auto given = ParseConninfo("postgres://u@h/d?sslrootcert=system");
+  ASSERT_TRUE(given.ok()) << given.status();
+  if (ValueOf(*given, "sslrootcert") == "system")
+    GTEST_SKIP() << "the libpq of this machine finds them itself";
+  EXPECT_EQ(ValueOf(*given, "sslrootcert"), "/etc/ssl/certs/ca-certificates.crt");
+  EXPECT_EQ(ValueOf(*given, "sslmode"), "verify-full");
 }
 
 TEST(ConninfoTest, AChildGetsEverythingButThePassword) {
