@@ -99,6 +99,9 @@ absl::Status Applier::Impl::Finish(absl::Time deadline) {
   const absl::Status fenced = fence_.Finish(deadline);
   // A server that does not answer shall not keep us longer than that.
   abort_.Request();
+  fence_.Join();
+  // What they hold of the stream belongs to the session, which may go now.
+  for (const std::unique_ptr<Lane>& lane : lanes_) lane->Join();
   if (!quiet) return absl::UnavailableError("the batch in hand was not done in time and is dropped");
   return fenced;
 }

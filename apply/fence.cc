@@ -20,6 +20,10 @@ Fence::Fence(const ApplierOptions& options, Progress& progress, Tally& tally, co
     : options_(options), progress_(progress), tally_(tally), abort_(abort), lost_(std::move(lost)) {}
 
 Fence::~Fence() {
+  Join();
+}
+
+void Fence::Join() {
   {
     const absl::MutexLock lock(&mutex_);
     quit_ = true;

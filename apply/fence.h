@@ -36,6 +36,8 @@ class Fence {
   // Ends the thread after one more fence for all that is applied; its outcome. Does not begin anything new
   // after `deadline`.
   absl::Status Finish(absl::Time deadline);
+  // Ends the thread; soon, where `abort` was requested.
+  void Join();
 
  private:
   void Run();

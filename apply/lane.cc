@@ -18,6 +18,10 @@ Lane::Lane(const LaneContext& context, int number)
     : context_(context), number_(number), tables_(context.options.copied_at, context.options.only_listed) {}
 
 Lane::~Lane() {
+  Join();
+}
+
+void Lane::Join() {
   {
     const absl::MutexLock lock(&mutex_);
     quit_ = true;

@@ -43,7 +43,7 @@ struct LaneContext {
 class Lane {
  public:
   Lane(const LaneContext& context, int number);
-  ~Lane();  // Call after `abort` was requested, or Quiesce().
+  ~Lane();  // Join().
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
 
@@ -59,6 +59,8 @@ class Lane {
   void Recheck();
   // Begins nothing new; true when the batch in hand is done, false when it was not before `deadline`.
   bool Quiesce(absl::Time deadline);
+  // Ends the thread; soon, where `abort` was requested.
+  void Join();
 
  private:
   enum class Work { kQuit, kBatch, kParts, kRestart, kRecheck };

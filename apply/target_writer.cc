@@ -193,15 +193,14 @@ absl::Status TargetWriter::Commit() {
 }
 
 absl::Status TargetWriter::Abandon() {
-  pending_.clear();
-  tally_ = {};
-  counted_table_ = nullptr;
   cache_.Clear();
   if (connection_.alive() && pipeline_.entered()) {
-    // What failed is known already; what counts is whether the connection can be used again.
+    // What failed is known already; what counts is whether the connection can be used again. Rows that are under way
+    // are still answered.
     const absl::Status left = pipeline_.Leave();
     if (pipeline_.entered()) return left.ok() ? absl::UnavailableError("the connection is lost") : left;
   }
+  pending_.clear();
   if (!connection_.alive()) return absl::UnavailableError("the connection to the target is lost");
   WF_RETURN_IF_ERROR(connection_.Execute("ROLLBACK").status());
   return connection_.Execute("DEALLOCATE ALL").status();
