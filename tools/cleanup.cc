@@ -1,0 +1,73 @@
+#include "tools/cleanup.h"
+
+#include <utility>
+
+#include "apply/state.h"
+#include "stream/publication.h"
+#include "stream/slot.h"
+
+namespace walferry {
+namespace {
+
+absl::StatusOr<Connection> Connect(const std::string& conninfo, std::string_view side,
+                                   const StopSignal& stop) {
+  ConnectOptions options;
+  options.conninfo = conninfo;
+  options.application_name = "walferry cleanup";
+  options.stop = &stop;
+  auto connection = Connection::Open(options);
+  if (!connection.ok())
+    return Annotate(connection.status(), absl::StrFormat("cannot connect to the %s", side));
+  return connection;
+}
+
+}  // namespace
+
+absl::StatusOr<CleanupPlan> PlanCleanup(const std::string& source, const std::string& target,
+                                        const std::string& name, const StopSignal& stop) {
+  WF_ASSIGN_OR_RETURN(Connection on_source, Connect(source, "source", stop));
+  WF_ASSIGN_OR_RETURN(Connection on_target, Connect(target, "target", stop));
+  WF_ASSIGN_OR_RETURN(const bool has_state, StateSchemaExists(on_target));
+  std::optional<MigrationRecord> record;
+  if (has_state) {
+    WF_ASSIGN_OR_RETURN(record, LoadMigration(on_target, name));
+  }
+  if (!record) {
+    return Errorf(absl::StatusCode::kFailedPrecondition,
+                  "the target knows no migration %s: look at --target and --name", name);
+  }
+  WF_ASSIGN_OR_RETURN(const bool running, MigrationIsLocked(on_target, name));
+  if (running) {
+    return Errorf(absl::StatusCode::kFailedPrecondition, "migration %s is running: stop it first", name);
+  }
+  CleanupPlan plan;
+  if (record->owns_slot) {
+    WF_ASSIGN_OR_RETURN(const auto slot, InspectSlot(on_source, record->slot));
+    if (slot) {
+      plan.slot = record->slot;
+      plan.steps.push_back(absl::StrFormat("drop slot %s on the source", record->slot));
+    }
+  }
+  if (record->owns_publication) {
+    WF_ASSIGN_OR_RETURN(const bool published, PublicationExists(on_source, record->publication));
+    if (published) {
+      plan.publication = record->publication;
+      plan.steps.push_back(absl::StrFormat("drop publication %s on the source", record->publication));
+    }
+  }
+  plan.steps.push_back(absl::StrFormat("forget migration %s (phase %s) in schema walferry of the target",
+                                       name, PhaseName(record->phase)));
+  return plan;
+}
+
+absl::Status RunCleanup(const CleanupPlan& plan, const std::string& source, const std::string& target,
+                        const std::string& name, const StopSignal& stop) {
+  WF_ASSIGN_OR_RETURN(Connection on_source, Connect(source, "source", stop));
+  if (!plan.slot.empty()) WF_RETURN_IF_ERROR(DropSlot(on_source, plan.slot));
+  if (!plan.publication.empty()) WF_RETURN_IF_ERROR(DropPublication(on_source, plan.publication));
+  // The state goes last: as long as it is there, cleanup can be run again.
+  WF_ASSIGN_OR_RETURN(Connection on_target, Connect(target, "target", stop));
+  return DeleteMigration(on_target, name);
+}
+
+}  // namespace walferry

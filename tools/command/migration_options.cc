@@ -1,0 +1,107 @@
+#include "tools/command/migration_options.h"
+
+#include "tools/option.h"
+
+namespace walferry {
+namespace {
+
+// "Caught up" means: what the source had written this long ago is on the target.
+constexpr absl::Duration kCaughtUpFreshness = absl::Seconds(2);
+
+std::string CheckUntil(const std::string& text) {
+  if (text == "caught-up" || Lsn::Parse(text).ok()) return "";
+  return "--until takes caught-up or an LSN such as 16/B374D848";
+}
+
+}  // namespace
+
+void AddBinaryFlag(CLI::App& command, MigrationFlags& flags) {
+  command
+      .add_option("--binary", flags.binary,
+                  "Binary values, which need equal column types on both sides; auto: where they are equal in "
+                  "the first "
+                  "copy, text in the stream")
+      ->check(CLI::IsMember({"auto", "on", "off"}));
+}
+
+void AddCopyFlags(CLI::App& command, CopyFlags& flags) {
+  command
+      .add_option(
+          "--schema", flags.schema,
+          "copy: bring the schema over with pg_dump; none: the tables are on the target already, empty")
+      ->check(CLI::IsMember({"copy", "none"}));
+  command.add_option("--copy-jobs", flags.copy_jobs, "Workers of the first copy")->check(CLI::Range(1, 256));
+  command.add_option("--index-jobs", flags.index_jobs, "Indexes and constraints built at the same time")
+      ->check(CLI::Range(1, 256));
+}
+
+void AddStreamFlags(CLI::App& command, StreamFlags& flags) {
+  command
+      .add_option("--lanes", flags.lanes,
+                  "Target connections that apply in parallel; this version applies in source order over one")
+      ->check(CLI::IsMember({"auto", "1"}));
+  command
+      .add_option(
+          "--streaming", flags.streaming,
+          "Take large transactions while they are in progress (14+) and keep them here until they commit")
+      ->check(CLI::IsMember({"auto", "on", "off"}));
+  AddBytesOption(command, "--batch-bytes", flags.batch_bytes, 64 << 10,
+                 "Close a batch of source transactions at this size");
+  command
+      .add_option("--on-missing-row", flags.on_missing_row,
+                  "When an UPDATE or DELETE finds no row: count and report it, or stop")
+      ->check(CLI::IsMember({"count", "stop"}));
+  command
+      .add_option("--on-conflict", flags.on_conflict,
+                  "When the target refuses a change (a duplicate key, say): stop, or skip that change, count "
+                  "and log it")
+      ->check(CLI::IsMember({"stop", "skip-logged"}));
+  command.add_option("--metrics-listen", flags.metrics_listen,
+                     "Serve /metrics (Prometheus) and /healthz at HOST:PORT while this runs");
+}
+
+void AddUntilFlag(CLI::App& command, StreamFlags& flags) {
+  command
+      .add_option(
+          "--until", flags.until,
+          "End when the target has caught up (caught-up), or has everything before an LSN; default: never")
+      ->check(CLI::Validator(CheckUntil, "caught-up|LSN"));
+}
+
+absl::StatusOr<MigrationOptions> MakeMigrationOptions(const Globals& globals, const MigrationFlags& flags) {
+  MigrationOptions options;
+  options.source = globals.source;
+  options.target = globals.target;
+  options.name = globals.name;
+  WF_ASSIGN_OR_RETURN(options.tables, TableFilter::Parse(globals.tables, globals.exclude_tables));
+  options.allow_insecure_target = globals.allow_insecure_target;
+  options.copy_schema = flags.copy.schema == "copy";
+  options.copy_jobs = flags.copy.copy_jobs;
+  options.index_jobs = flags.copy.index_jobs;
+  options.copy_format = flags.binary == "on"    ? CopyFormat::kBinary
+                        : flags.binary == "off" ? CopyFormat::kText
+                                                : CopyFormat::kAuto;
+  options.follow.source = globals.source;
+  options.follow.target = globals.target;
+  options.follow.memory_bytes = globals.memory_bytes;
+  options.follow.work_dir = globals.work_dir;
+  options.follow.wishes.proto_version = 4;
+  options.follow.wishes.binary = flags.binary == "on";
+  options.follow.wishes.streaming = flags.stream.streaming == "off" ? Streaming::kOff : Streaming::kOn;
+  options.follow.on_missing_row =
+      flags.stream.on_missing_row == "stop" ? OnMissingRow::kStop : OnMissingRow::kCount;
+  options.follow.on_conflict =
+      flags.stream.on_conflict == "stop" ? OnConflict::kStop : OnConflict::kSkipLogged;
+  options.follow.batch_bytes = flags.stream.batch_bytes;
+  options.follow.retry_for = globals.retry_for;
+  return options;
+}
+
+absl::StatusOr<FollowUntil> MakeUntil(const Globals& globals, const StreamFlags& flags) {
+  if (flags.until.empty()) return FollowUntil(FollowForever);
+  if (flags.until == "caught-up") return FollowUntilCaughtUp(globals.source, kCaughtUpFreshness);
+  WF_ASSIGN_OR_RETURN(const Lsn lsn, Lsn::Parse(flags.until));
+  return FollowUntilLsn(lsn);
+}
+
+}  // namespace walferry

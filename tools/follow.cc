@@ -1,0 +1,258 @@
+#include "tools/follow.h"
+
+#include <poll.h>
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <thread>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/time/clock.h"
+#include "stream/slot.h"
+#include "tools/log.h"
+
+namespace walferry {
+namespace {
+
+constexpr absl::Duration kHeartbeat = absl::Seconds(1);
+constexpr absl::Duration kDrainDeadline = absl::Seconds(15);
+
+void LogSessionEvent(const SessionEvent& event) {
+  switch (event.kind) {
+    case SessionEvent::Kind::kReconnecting:
+    case SessionEvent::Kind::kSlotActive:
+      return Log(LogLevel::kWarn, event.text);
+    case SessionEvent::Kind::kConnected:
+    case SessionEvent::Kind::kStopped:
+    case SessionEvent::Kind::kRelationChanged:
+      return Log(LogLevel::kInfo, event.text);
+    case SessionEvent::Kind::kLogicalMessage:
+      return Log(LogLevel::kDebug, event.text);
+  }
+}
+
+void LogApplierEvent(const ApplierEvent& event) {
+  switch (event.kind) {
+    case ApplierEvent::Kind::kReplicaRole:
+    case ApplierEvent::Kind::kReconnected:
+      return Log(LogLevel::kInfo, event.text);
+    case ApplierEvent::Kind::kNoReplicaRole:
+    case ApplierEvent::Kind::kReconnecting:
+    case ApplierEvent::Kind::kReplay:
+    case ApplierEvent::Kind::kMissingRow:
+    case ApplierEvent::Kind::kConflictSkipped:
+    case ApplierEvent::Kind::kSkippedTable:
+      return Log(LogLevel::kWarn, event.text);
+  }
+}
+
+ApplierOptions MakeApplierOptions(const FollowOptions& options, const MigrationRecord& record,
+                                  const std::vector<TableRecord>& tables, bool only_listed) {
+  ApplierOptions applier;
+  applier.target = options.target;
+  applier.application_name = "walferry " + record.name;
+  applier.migration = record.name;
+  applier.lanes = record.lanes;
+  for (const TableRecord& table : tables) applier.copied_at[table.table] = table.position;
+  applier.only_listed = only_listed;
+  applier.on_missing_row = options.on_missing_row;
+  applier.on_conflict = options.on_conflict;
+  applier.batch_bytes = options.batch_bytes;
+  applier.retry_for = options.retry_for;
+  return applier;
+}
+
+SessionOptions MakeSessionOptions(const FollowOptions& options, const MigrationRecord& record) {
+  SessionOptions session;
+  session.source = options.source;
+  session.application_name = "walferry " + record.name;
+  session.slot = record.slot;
+  session.publications = {record.publication};
+  session.wishes = options.wishes;
+  session.expected_system_id = record.system_id;
+  session.expected_timeline = record.timeline;
+  session.confirmed_limit = [target = options.target, name = record.name]() -> absl::StatusOr<Lsn> {
+    ConnectOptions connect;
+    connect.conninfo = target;
+    WF_ASSIGN_OR_RETURN(Connection connection, Connection::Open(connect));
+    WF_ASSIGN_OR_RETURN(const std::optional<MigrationRecord> now, LoadMigration(connection, name));
+    if (!now)
+      return Errorf(absl::StatusCode::kFailedPrecondition, "migration %s is gone from the target", name);
+    return now->confirmed;
+  };
+  session.spool_dir = options.work_dir;
+  session.retry_for = options.retry_for;
+  return session;
+}
+
+// The once-a-second life beside the stream: heartbeat and figures into the state, the stop that another
+// command asks for, and the caller's watch. Owns the thread; the lock connection is its alone while it lives.
+class Monitor {
+ public:
+  Monitor(const MigrationRecord& record, std::string target, Connection& lock, const Session& session,
+          const Applier& applier, const MemoryBudget& budget, const StopSignal& outer, StopSignal& inner,
+          const std::function<void(const RuntimeSnapshot&)>& watch)
+      : name_(record.name),
+        target_(std::move(target)),
+        lock_(lock),
+        session_(session),
+        applier_(applier),
+        budget_(budget),
+        outer_(outer),
+        inner_(inner),
+        watch_(watch),
+        thread_([this] { Run(); }) {}
+
+  ~Monitor() { End(); }
+
+  // Ends the thread; returns the last snapshot.
+  RuntimeSnapshot End() {
+    done_.Request();
+    if (thread_.joinable()) thread_.join();
+    return last_;
+  }
+
+  bool lost_the_lock() const { return lost_the_lock_; }
+
+ private:
+  void Measure() {
+    last_ =
+        meter_.Measure(session_.counters(), applier_.counters(), applier_.progress(), budget_, absl::Now());
+  }
+
+  void Run() {
+    absl::Time next = absl::Now();
+    while (!done_.requested()) {
+      if (outer_.requested()) inner_.Request();
+      if (absl::Now() >= next) {
+        next = absl::Now() + kHeartbeat;
+        Measure();
+        watch_(last_);
+        Beat();
+      }
+      pollfd fds[] = {{done_.fd(), POLLIN, 0}, {inner_.requested() ? -1 : outer_.fd(), POLLIN, 0}};
+      poll(fds, 2,
+           static_cast<int>(absl::ToInt64Milliseconds(std::max(absl::ZeroDuration(), next - absl::Now()))) +
+               1);
+    }
+    Measure();
+    Beat();
+  }
+
+  void Beat() {
+    if (!lock_.alive() && !Relock()) return;
+    const absl::StatusOr<bool> stop = WriteHeartbeat(lock_, name_, RuntimeToJson(last_));
+    if (stop.ok() && *stop && !inner_.requested()) {
+      LogInfo("another command asked this one to stop");
+      inner_.Request();
+    }
+  }
+
+  // After a lost connection the lock is free for anybody; the lanes' guard keeps two writers apart meanwhile.
+  bool Relock() {
+    ConnectOptions connect;
+    connect.conninfo = target_;
+    connect.application_name = "walferry " + name_;
+    connect.connect_timeout = absl::Seconds(5);
+    absl::StatusOr<Connection> connection = Connection::Open(connect);
+    if (!connection.ok()) return false;
+    lock_ = *std::move(connection);
+    const absl::StatusOr<bool> locked = TryLockMigration(lock_, name_);
+    if (locked.ok() && !*locked && ++refusals_ > 30) {
+      lost_the_lock_ = true;
+      inner_.Request();
+    }
+    return locked.ok() && *locked;
+  }
+
+  const std::string name_;
+  const std::string target_;
+  Connection& lock_;
+  const Session& session_;
+  const Applier& applier_;
+  const MemoryBudget& budget_;
+  const StopSignal& outer_;
+  StopSignal& inner_;
+  const std::function<void(const RuntimeSnapshot&)>& watch_;
+  RuntimeMeter meter_;
+  RuntimeSnapshot last_;
+  int refusals_ = 0;
+  std::atomic<bool> lost_the_lock_ = false;
+  StopSignal done_;
+  std::thread thread_;
+};
+
+}  // namespace
+
+std::optional<Lsn> FollowForever(const FollowProgress&) {
+  return std::nullopt;
+}
+
+FollowUntil FollowUntilLsn(Lsn lsn) {
+  return [lsn](const FollowProgress&) { return lsn; };
+}
+
+FollowUntil FollowUntilCaughtUp(const std::string& source, absl::Duration freshness) {
+  struct Head {
+    std::optional<Connection> connection;
+    Lsn lsn;
+    absl::Time at = absl::InfinitePast();
+  };
+  auto head = std::make_shared<Head>();
+  return [head, source, freshness](const FollowProgress&) -> std::optional<Lsn> {
+    if (absl::Now() - head->at < freshness) return head->lsn;
+    if (!head->connection || !head->connection->alive()) {
+      ConnectOptions connect;
+      connect.conninfo = source;
+      absl::StatusOr<Connection> connection = Connection::Open(connect);
+      // The session finds out by itself when the source is away.
+      if (!connection.ok()) return std::nullopt;
+      head->connection = *std::move(connection);
+    }
+    const absl::StatusOr<Lsn> now = CurrentWalLsn(*head->connection);
+    if (!now.ok()) return std::nullopt;
+    head->lsn = *now;
+    head->at = absl::Now();
+    return head->lsn;
+  };
+}
+
+absl::StatusOr<FollowResult> Follow(const FollowOptions& options, const MigrationRecord& record,
+                                    const std::vector<TableRecord>& tables, bool only_listed,
+                                    const FollowUntil& until, Connection& lock_connection,
+                                    const StopSignal& stop,
+                                    const std::function<void(const RuntimeSnapshot&)>& watch) {
+  MemoryBudget budget(options.memory_bytes);
+  StopSignal inner;  // Ends this run: by the process' stop, or by a request in the state.
+  std::vector<TableName> names;
+  for (const TableRecord& table : tables) names.push_back(table.table);
+  WF_ASSIGN_OR_RETURN(std::unique_ptr<Applier> applier,
+                      Applier::Start(MakeApplierOptions(options, record, tables, only_listed), names, budget,
+                                     inner, LogApplierEvent));
+  Session session(MakeSessionOptions(options, record), budget, *applier, inner, LogSessionEvent);
+
+  FollowResult result;
+  absl::Status status;
+  {
+    Monitor monitor(record, options.target, lock_connection, session, *applier, budget, stop, inner, watch);
+    status = session.Run([&]() -> std::optional<Lsn> {
+      return until({applier->progress(), session.counters().changes});
+    });
+    // The session's error comes first: a failed sink also fails to finish.
+    const absl::Status finished = applier->Finish(absl::Now() + kDrainDeadline);
+    if (status.ok()) status = finished;
+    if (monitor.lost_the_lock()) {
+      status = Errorf(absl::StatusCode::kAborted,
+                      "another walferry has taken over migration %s: this one ends", record.name);
+    }
+    result.runtime = monitor.End();
+    result.last = {applier->progress(), session.counters().changes};
+  }
+  WF_RETURN_IF_ERROR(status);
+  result.stopped = inner.requested();
+  return result;
+}
+
+}  // namespace walferry

@@ -1,0 +1,171 @@
+#include "tools/migration.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "apply/sequence.h"
+#include "stream/slot.h"
+#include "tools/log.h"
+#include "tools/table_match.h"
+
+namespace walferry {
+namespace {
+
+absl::StatusOr<Connection> Connect(const std::string& conninfo, const std::string& name,
+                                   const StopSignal* stop, bool replication = false) {
+  ConnectOptions options;
+  options.conninfo = conninfo;
+  options.application_name = "walferry " + name;
+  options.replication = replication;
+  options.stop = stop;
+  return Connection::Open(options);
+}
+
+}  // namespace
+
+absl::Status CheckTargetIsTrusted(const Connection& target, bool allow_insecure_target) {
+  if (allow_insecure_target || target.is_loopback() || target.has_verified_tls()) return absl::OkStatus();
+  return Errorf(absl::StatusCode::kFailedPrecondition,
+                "the connection to the target %s is not encrypted and verified: add sslmode=verify-full "
+                "sslrootcert=… to its conninfo, or accept the risk with --allow-insecure-target",
+                target.host());
+}
+
+absl::StatusOr<SystemIdentity> IdentifySource(const std::string& conninfo, const std::string& name,
+                                              const StopSignal& stop) {
+  WF_ASSIGN_OR_RETURN(Connection replication, Connect(conninfo, name, &stop, /*replication=*/true));
+  return IdentifySystem(replication);
+}
+
+absl::StatusOr<Migration> Migration::Open(MigrationOptions options, const StopSignal& stop) {
+  auto source = Connect(options.source, options.name, &stop);
+  if (!source.ok()) return Annotate(source.status(), "cannot connect to the source");
+  auto target = Connect(options.target, options.name, nullptr);
+  if (!target.ok()) return Annotate(target.status(), "cannot connect to the target");
+  WF_RETURN_IF_ERROR(CheckTargetIsTrusted(*target, options.allow_insecure_target));
+
+  Migration migration(std::move(options), stop, *std::move(source), *std::move(target));
+  const std::string& name = migration.options_.name;
+  WF_ASSIGN_OR_RETURN(const bool locked, TryLockMigration(migration.target_, name));
+  if (!locked) {
+    return Errorf(absl::StatusCode::kFailedPrecondition,
+                  "another walferry is running migration %s: stop it first, or give this one another --name",
+                  name);
+  }
+  WF_ASSIGN_OR_RETURN(const bool has_state, StateSchemaExists(migration.target_));
+  if (has_state) {
+    WF_ASSIGN_OR_RETURN(std::optional<MigrationRecord> record, LoadMigration(migration.target_, name));
+    if (record) {
+      migration.record_ = *std::move(record);
+      migration.exists_ = true;
+      WF_RETURN_IF_ERROR(migration.CheckPinnedIdentity());
+      WF_RETURN_IF_ERROR(RequestStop(migration.target_, name, false));
+    }
+  }
+  return migration;
+}
+
+absl::Status Migration::CheckPinnedIdentity() {
+  if (record_.system_id.empty()) {  // `copy` needs no replication connection, so it pins the database alone.
+    if (record_.source_database == source_.database()) return absl::OkStatus();
+    return Errorf(
+        absl::StatusCode::kFailedPrecondition,
+        "migration %s copies database %s, but the source given is database %s: give the same --source, or "
+        "another --name",
+        record_.name, record_.source_database, source_.database());
+  }
+  WF_ASSIGN_OR_RETURN(const SystemIdentity identity, IdentifySource(options_.source, options_.name, *stop_));
+  if (identity.system_id != record_.system_id || identity.database != record_.source_database) {
+    return Errorf(
+        absl::StatusCode::kFailedPrecondition,
+        "migration %s moves database %s of system %s, but the source given is database %s of system %s: "
+        "give the same --source, or another --name",
+        record_.name, record_.source_database, record_.system_id, identity.database, identity.system_id);
+  }
+  if (identity.timeline != record_.timeline) {
+    return Errorf(
+        absl::StatusCode::kFailedPrecondition,
+        "the source is on timeline %d, migration %s began on timeline %d: a standby was promoted or a "
+        "backup restored, so changes may be missing; run cleanup and migrate again",
+        identity.timeline, record_.name, record_.timeline);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Migration::SetPhase(Phase phase) {
+  record_.phase = phase;
+  WF_RETURN_IF_ERROR(UpdateMigration(target_, record_));
+  return Note("phase", std::string(PhaseName(phase)));
+}
+
+absl::Status Migration::Note(const std::string& kind, const std::string& detail) {
+  return AddEvent(target_, record_.name, kind, detail);
+}
+
+absl::Status Migration::AdoptSlot(const std::string& slot, const std::string& publication) {
+  WF_ASSIGN_OR_RETURN(const SystemIdentity identity, IdentifySource(options_.source, options_.name, *stop_));
+  WF_ASSIGN_OR_RETURN(const std::optional<SlotInfo> info, InspectSlot(source_, slot));
+  if (!info) {
+    return Errorf(absl::StatusCode::kFailedPrecondition,
+                  "slot %s does not exist on the source: create it with "
+                  "pg_create_logical_replication_slot('%s', 'pgoutput') or name another with --slot",
+                  slot, slot);
+  }
+  if (info->plugin != "pgoutput" || info->database != identity.database) {
+    return Errorf(absl::StatusCode::kFailedPrecondition,
+                  "slot %s is of plugin %s in database %s: walferry needs a pgoutput slot of database %s",
+                  slot, info->plugin, info->database, identity.database);
+  }
+  WF_ASSIGN_OR_RETURN(const bool published, PublicationExists(source_, publication));
+  if (!published) {
+    return Errorf(
+        absl::StatusCode::kFailedPrecondition,
+        "publication %s does not exist on the source: name the one that was there before the slot with "
+        "--publication",
+        publication);
+  }
+  WF_ASSIGN_OR_RETURN(std::vector<TableName> tables, PublishedTables(source_, publication));
+  std::erase_if(tables, [this](const TableName& table) { return !options_.tables.Matches(table); });
+  WF_RETURN_IF_ERROR(CheckTablesMatch(source_, target_, tables));
+
+  record_ = MigrationRecord{};
+  record_.name = options_.name;
+  record_.phase = Phase::kCatchUp;
+  record_.system_id = identity.system_id;
+  record_.timeline = identity.timeline;
+  record_.source_database = identity.database;
+  record_.slot = slot;
+  record_.publication = publication;
+  record_.slot_lsn = info->confirmed_flush_lsn;
+  record_.confirmed = info->confirmed_flush_lsn;
+  WF_RETURN_IF_ERROR(EnsureStateSchema(target_));
+  WF_RETURN_IF_ERROR(target_.Execute("BEGIN").status());
+  WF_RETURN_IF_ERROR(InsertMigration(target_, record_));
+  WF_RETURN_IF_ERROR(InitializeLanes(target_, record_.name, record_.lanes, record_.slot_lsn));
+  WF_RETURN_IF_ERROR(AddTables(target_, record_.name, tables));
+  WF_RETURN_IF_ERROR(target_.Execute("COMMIT").status());
+  exists_ = true;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<FollowResult> Migration::Stream(const FollowUntil& until,
+                                               const std::function<void(const RuntimeSnapshot&)>& watch) {
+  WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
+  // The monitor's thread has target_ to itself while the stream runs.
+  const auto note_catching_up = [&](const RuntimeSnapshot& snapshot) {
+    if (record_.phase == Phase::kCatchUp && snapshot.wal_end.valid() && snapshot.bottleneck == "none" &&
+        snapshot.applied >= record_.copy_lsn && SetPhase(Phase::kFollow).ok()) {
+      LogInfo("caught up: the target follows the source");
+    }
+    watch(snapshot);
+  };
+  const bool only_listed = record_.owns_publication || !options_.tables.selects_all();
+  return Follow(options_.follow, record_, tables, only_listed, until, target_, *stop_, note_catching_up);
+}
+
+absl::StatusOr<SequenceReport> Migration::SetAllSequences() {
+  WF_ASSIGN_OR_RETURN(const std::vector<SequenceValue> values, ReadSequences(source_));
+  return SetSequences(target_, values);
+}
+
+}  // namespace walferry

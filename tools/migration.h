@@ -1,0 +1,108 @@
+// The migration as a state machine whose state lies on the target (DESIGN.md §5). Each phase can be run
+// again; `Run` after a crash, on this machine or another, goes on where the state says.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "apply/schema.h"
+#include "apply/sequence.h"
+#include "apply/state.h"
+#include "apply/table_copy.h"
+#include "stream/connection.h"
+#include "stream/slot.h"
+#include "stream/snapshot.h"
+#include "stream/stop_signal.h"
+#include "tools/follow.h"
+#include "tools/table_filter.h"
+
+namespace walferry {
+
+struct MigrationOptions {
+  std::string source;  // conninfo
+  std::string target;
+  std::string name = "walferry";
+  TableFilter tables;
+  bool allow_insecure_target = false;
+  bool copy_schema = true;  // --schema copy
+  int copy_jobs = 4;
+  int index_jobs = 4;
+  CopyFormat copy_format = CopyFormat::kAuto;
+  FollowOptions follow;
+};
+
+// A migration whose lock this process holds. One thread.
+class Migration {
+ public:
+  // Connects to both sides and takes the lock; fails when another walferry runs this migration, or when the
+  // state's pinned source is not the one connected to. `stop` must outlive it.
+  static absl::StatusOr<Migration> Open(MigrationOptions options, const StopSignal& stop);
+
+  // False for one that was never begun here.
+  bool exists() const { return exists_; }
+  const MigrationRecord& record() const { return record_; }
+  const MigrationOptions& options() const { return options_; }
+  Connection& source() { return source_; }
+  Connection& target() { return target_; }
+
+  // From wherever the migration stands to Phase::kCatchUp: publication, slot, schema, copy, indexes.
+  absl::Status PrepareAndCopy();
+
+  // Makes a migration of an existing slot and publication whose tables are on the target already (`stream`).
+  absl::Status AdoptSlot(const std::string& slot, const std::string& publication);
+
+  // Streams until `until`; moves kCatchUp to kFollow when the stream has caught up for the first time.
+  // `watch` is called about once a second on another thread, which alone uses target() meanwhile.
+  absl::StatusOr<FollowResult> Stream(const FollowUntil& until,
+                                      const std::function<void(const RuntimeSnapshot&)>& watch);
+
+  // Schema, data, constraints and sequences under one snapshot and without a slot; leaves no state (`copy`).
+  absl::Status CopyOnce();
+
+  // Everything of the schema up to and with stage `last` that is not there yet.
+  absl::Status CreateObjectsUpTo(ObjectStage last);
+  absl::StatusOr<SequenceReport> SetAllSequences();
+
+  absl::Status SetPhase(Phase phase);
+  absl::Status Note(const std::string& kind, const std::string& detail);
+  absl::StatusOr<std::vector<TableRecord>> Tables() { return LoadTables(target_, record_.name); }
+
+ private:
+  Migration(MigrationOptions options, const StopSignal& stop, Connection source, Connection target)
+      : options_(std::move(options)), stop_(&stop), source_(std::move(source)), target_(std::move(target)) {}
+
+  absl::Status CheckPinnedIdentity();
+  absl::Status Begin();
+  absl::Status BeginCopyOnce();
+  absl::Status Record();
+  absl::Status PublicationPhase();
+  absl::Status SlotPhase();
+  absl::Status TakeAnotherSnapshot();
+  absl::Status SchemaPhase(const std::string& snapshot);
+  absl::Status ForgetCopiedTables();
+  absl::Status CopyPhase(const std::string& snapshot, Lsn position);
+  absl::Status IndexPhase();
+  absl::StatusOr<bool> ForeignKeysMayComeEarly();
+  ConnectOptions ReplicationOptions() const;
+
+  MigrationOptions options_;
+  const StopSignal* stop_;
+  Connection source_;
+  Connection target_;  // Holds the lock.
+  bool exists_ = false;
+  MigrationRecord record_;
+  std::optional<ExportedSnapshot> snapshot_;  // While a copy under a slot's snapshot is under way.
+};
+
+// IDENTIFY_SYSTEM over a connection of its own.
+absl::StatusOr<SystemIdentity> IdentifySource(const std::string& conninfo, const std::string& name,
+                                              const StopSignal& stop);
+
+// Fails unless the connection to a target that is not on this machine is encrypted and verified (DESIGN.md
+// rule 9).
+absl::Status CheckTargetIsTrusted(const Connection& target, bool allow_insecure_target);
+
+}  // namespace walferry

@@ -1,0 +1,331 @@
+// The phases of a migration up to the stream: publication, slot, schema, copy, indexes.
+#include <algorithm>
+#include <atomic>
+#include <set>
+#include <thread>
+#include <utility>
+
+#include "stream/publication.h"
+#include "stream/slot.h"
+#include "tools/copy_display.h"
+#include "tools/log.h"
+#include "tools/migration.h"
+#include "tools/quantity.h"
+#include "tools/table_match.h"
+
+namespace walferry {
+namespace {
+
+absl::Status AlreadyThere(std::string_view what, const std::string& name) {
+  return Errorf(absl::StatusCode::kFailedPrecondition,
+                "%s %s exists on the source already and is not this migration's: drop it there, or choose "
+                "another --name",
+                what, name);
+}
+
+// Roles that own or are granted something in the source's user schemas.
+constexpr char kRolesSql[] =
+    "SELECT DISTINCT pg_catalog.pg_get_userbyid(r) FROM ("
+    "  SELECT c.relowner AS r FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = "
+    "c.relnamespace"
+    "    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+    "  UNION SELECT a.grantee FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = "
+    "c.relnamespace,"
+    "    pg_catalog.aclexplode(c.relacl) a WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+    "  UNION SELECT n.nspowner FROM pg_catalog.pg_namespace n WHERE n.nspname !~ '^pg_'"
+    "    AND n.nspname <> 'information_schema'"
+    "  UNION SELECT p.proowner FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = "
+    "p.pronamespace"
+    "    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+    ") x WHERE r <> 0 AND pg_catalog.pg_get_userbyid(r) !~ '^pg_'";
+
+// Whether the target's role may create objects for all of them.
+absl::StatusOr<bool> OwnersCanBeKept(Connection& source, Connection& target) {
+  WF_ASSIGN_OR_RETURN(const Result roles, source.Execute(kRolesSql));
+  for (int row = 0; row < roles.rows(); ++row) {
+    WF_ASSIGN_OR_RETURN(const Result held,
+                        target.Execute("SELECT pg_catalog.pg_has_role(current_user, oid, 'MEMBER')"
+                                       " FROM pg_catalog.pg_roles WHERE rolname = $1",
+                                       {roles.Get(row, 0)}));
+    if (held.rows() == 0 || !held.GetBool(0, 0)) return false;
+  }
+  return true;
+}
+
+// The user's choice among the source's tables: the chosen ones, or the others.
+absl::StatusOr<std::vector<TableName>> ChosenTables(Connection& source, const TableFilter& filter,
+                                                    bool chosen) {
+  WF_ASSIGN_OR_RETURN(const std::vector<SourceTable> tables, ListSourceTables(source));
+  std::vector<TableName> names;
+  for (const SourceTable& table : tables) {
+    if (filter.Matches(table) == chosen) names.push_back(table.name);
+  }
+  return names;
+}
+
+}  // namespace
+
+ConnectOptions Migration::ReplicationOptions() const {
+  ConnectOptions options;
+  options.conninfo = options_.source;
+  options.application_name = "walferry " + options_.name;
+  options.replication = true;
+  options.stop = stop_;
+  return options;
+}
+
+absl::Status Migration::Begin() {
+  WF_ASSIGN_OR_RETURN(const SystemIdentity identity, IdentifySource(options_.source, options_.name, *stop_));
+  record_ = MigrationRecord{};
+  record_.name = options_.name;
+  record_.phase = Phase::kPublication;
+  record_.system_id = identity.system_id;
+  record_.timeline = identity.timeline;
+  record_.source_database = identity.database;
+  record_.slot = options_.name;
+  record_.publication = options_.name;
+  record_.copies_schema = options_.copy_schema;
+  WF_ASSIGN_OR_RETURN(const bool published, PublicationExists(source_, record_.publication));
+  if (published) return AlreadyThere("publication", record_.publication);
+  WF_ASSIGN_OR_RETURN(const std::optional<SlotInfo> slot, InspectSlot(source_, record_.slot));
+  if (slot) return AlreadyThere("slot", record_.slot);
+  // Recorded before they are made, so that a crash in between leaves nothing that nobody owns.
+  record_.owns_publication = true;
+  record_.owns_slot = true;
+  WF_RETURN_IF_ERROR(Record());
+  return Note("begin", options_.copy_schema ? "with schema" : "without schema");
+}
+
+// The first trace of this migration on the target.
+absl::Status Migration::Record() {
+  WF_ASSIGN_OR_RETURN(const std::vector<TableName> tables, ChosenTables(source_, options_.tables, true));
+  if (tables.empty()) {
+    return Errorf(absl::StatusCode::kFailedPrecondition,
+                  "the source has no table to migrate: look at --source, --tables and --exclude-tables");
+  }
+  WF_RETURN_IF_ERROR(EnsureStateSchema(target_));
+  WF_RETURN_IF_ERROR(target_.Execute("BEGIN").status());
+  WF_RETURN_IF_ERROR(InsertMigration(target_, record_));
+  WF_RETURN_IF_ERROR(AddTables(target_, record_.name, tables));
+  WF_RETURN_IF_ERROR(target_.Execute("COMMIT").status());
+  exists_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status Migration::PrepareAndCopy() {
+  if (!exists_) WF_RETURN_IF_ERROR(Begin());
+  while (record_.phase < Phase::kCatchUp) {
+    if (stop_->requested()) return absl::CancelledError("stopped");
+    switch (record_.phase) {
+      case Phase::kCheck:
+      case Phase::kPublication:
+        WF_RETURN_IF_ERROR(PublicationPhase());
+        break;
+      case Phase::kSlot:
+        WF_RETURN_IF_ERROR(SlotPhase());
+        break;
+      case Phase::kSchema:
+        if (!snapshot_) WF_RETURN_IF_ERROR(TakeAnotherSnapshot());
+        WF_RETURN_IF_ERROR(SchemaPhase(snapshot_->name()));
+        break;
+      case Phase::kCopy:
+        if (!snapshot_) WF_RETURN_IF_ERROR(TakeAnotherSnapshot());
+        WF_RETURN_IF_ERROR(CopyPhase(snapshot_->name(), snapshot_->consistent_point()));
+        break;
+      case Phase::kIndexes:
+        snapshot_.reset();
+        WF_RETURN_IF_ERROR(IndexPhase());
+        break;
+      case Phase::kCatchUp:
+      case Phase::kFollow:
+      case Phase::kCutover:
+      case Phase::kDone:
+        break;
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Migration::PublicationPhase() {
+  WF_ASSIGN_OR_RETURN(const bool exists, PublicationExists(source_, record_.publication));
+  if (!exists) {
+    WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
+    std::vector<TableName> names;
+    for (const TableRecord& table : tables) names.push_back(table.table);
+    WF_RETURN_IF_ERROR(CreatePublication(source_, record_.publication, names, /*via_root=*/false));
+    LogInfo("publication %s made for %d tables", record_.publication, names.size());
+  }
+  return SetPhase(Phase::kSlot);
+}
+
+absl::Status Migration::SlotPhase() {
+  WF_ASSIGN_OR_RETURN(const std::optional<SlotInfo> left_over, InspectSlot(source_, record_.slot));
+  if (left_over) {
+    // Ours, from a run that ended before it could record the slot's position: nothing was copied under it.
+    LogWarn("slot %s was made by a run that ended before its first copy: it is made again", record_.slot);
+    WF_RETURN_IF_ERROR(DropSlot(source_, record_.slot));
+  }
+  LogInfo("making slot %s; this waits for the transactions that are running on the source", record_.slot);
+  SlotRequest request;
+  request.name = record_.slot;
+  request.export_snapshot = true;
+  WF_ASSIGN_OR_RETURN(ExportedSnapshot snapshot,
+                      ExportedSnapshot::FromNewSlot(ReplicationOptions(), request));
+  record_.slot_lsn = snapshot.consistent_point();
+  record_.phase = Phase::kSchema;
+  WF_RETURN_IF_ERROR(target_.Execute("BEGIN").status());
+  WF_RETURN_IF_ERROR(UpdateMigration(target_, record_));
+  WF_RETURN_IF_ERROR(InitializeLanes(target_, record_.name, record_.lanes, record_.slot_lsn));
+  WF_RETURN_IF_ERROR(Note("slot", absl::StrFormat("%s at %s", record_.slot, record_.slot_lsn.ToString())));
+  WF_RETURN_IF_ERROR(target_.Execute("COMMIT").status());
+  snapshot_ = std::move(snapshot);
+  LogInfo("slot %s begins at %s", record_.slot, record_.slot_lsn.ToString());
+  return absl::OkStatus();
+}
+
+// The first snapshot died with the process that exported it. Tables that are copied keep their position; the
+// rest is copied under a new snapshot, of a slot that lives as long as this connection.
+absl::Status Migration::TakeAnotherSnapshot() {
+  SlotRequest request;
+  request.name = record_.slot.substr(0, 50) + "_again";
+  request.temporary = true;
+  request.export_snapshot = true;
+  WF_ASSIGN_OR_RETURN(ExportedSnapshot snapshot,
+                      ExportedSnapshot::FromNewSlot(ReplicationOptions(), request));
+  LogInfo("continuing the copy under a new snapshot, at %s", snapshot.consistent_point().ToString());
+  snapshot_ = std::move(snapshot);
+  return absl::OkStatus();
+}
+
+absl::Status Migration::SchemaPhase(const std::string& snapshot) {
+  if (!record_.copies_schema) {
+    WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
+    std::vector<TableName> names;
+    for (const TableRecord& table : tables) names.push_back(table.table);
+    WF_RETURN_IF_ERROR(CheckTablesMatch(source_, target_, names));
+    return SetPhase(Phase::kCopy);
+  }
+  SchemaDumpOptions options;
+  options.source = options_.source;
+  options.snapshot = snapshot;
+  WF_ASSIGN_OR_RETURN(options.excluded_tables, ChosenTables(source_, options_.tables, false));
+  WF_ASSIGN_OR_RETURN(options.keep_owners, OwnersCanBeKept(source_, target_));
+  if (!options.keep_owners) {
+    LogWarn(
+        "roles of the source are missing on the target or not granted to %s: everything will belong "
+        "to %s, and grants are left out",
+        target_.user(), target_.user());
+  }
+  WF_ASSIGN_OR_RETURN(const SchemaDump dump, DumpSchema(options, source_.server_version(), *stop_));
+  MigrationRecord next = record_;
+  next.phase = Phase::kCopy;
+  WF_RETURN_IF_ERROR(CreatePreData(target_, next, dump));
+  record_ = std::move(next);
+  LogInfo("schema created; %d objects wait until the data is there", dump.post_data.size());
+  return absl::OkStatus();
+}
+
+absl::Status Migration::CopyPhase(const std::string& snapshot, Lsn position) {
+  TableCopyOptions options;
+  options.source = options_.source;
+  options.target = options_.target;
+  options.migration = record_.name;
+  options.snapshot = snapshot;
+  options.position = position;
+  options.jobs = options_.copy_jobs;
+  options.format = options_.copy_format;
+  WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> before, Tables());
+  {
+    TableCopyProgress progress;
+    const CopyDisplay display(progress);
+    WF_RETURN_IF_ERROR(CopyTables(options, before, progress, *stop_, [](const TableRecord& table) {
+      LogDebug("%s copied: %s rows, %s", table.table.ToString(), FormatCount(table.rows),
+               FormatBytes(static_cast<double>(table.bytes)));
+    }));
+  }
+  WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> after, Tables());
+  for (const TableRecord& table : after) record_.copy_lsn = std::max(record_.copy_lsn, table.position);
+  return SetPhase(Phase::kIndexes);
+}
+
+// Foreign keys are checked against data when they are made. That is right as soon as all tables are of one
+// snapshot, and they do no harm to the stream where it may set session_replication_role: then the write pause
+// need not wait for them.
+absl::StatusOr<bool> Migration::ForeignKeysMayComeEarly() {
+  WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
+  std::set<Lsn> positions;
+  for (const TableRecord& table : tables) positions.insert(table.position);
+  if (positions.size() > 1) return false;
+  const absl::StatusOr<Result> replica = target_.Execute("SET session_replication_role = replica");
+  if (!replica.ok()) return false;
+  WF_RETURN_IF_ERROR(target_.Execute("RESET session_replication_role").status());
+  return true;
+}
+
+absl::Status Migration::CreateObjectsUpTo(ObjectStage last) {
+  return CreateObjects(options_.target, record_.name, last, options_.index_jobs, *stop_,
+                       [](const ObjectProgress& progress) {
+                         LogInfo("%s %s (%d of %d)", progress.object.kind, progress.object.name,
+                                 progress.done, progress.total);
+                       });
+}
+
+absl::Status Migration::IndexPhase() {
+  WF_ASSIGN_OR_RETURN(const bool early, ForeignKeysMayComeEarly());
+  WF_RETURN_IF_ERROR(CreateObjectsUpTo(early ? ObjectStage::kForeignKey : ObjectStage::kAttach));
+  WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
+  std::vector<TableName> names;
+  for (const TableRecord& table : tables) names.push_back(table.table);
+  LogInfo("ANALYZE");
+  WF_RETURN_IF_ERROR(AnalyzeTables(options_.target, names, options_.index_jobs, *stop_));
+  return SetPhase(Phase::kCatchUp);
+}
+
+// One snapshot of an ordinary transaction, no slot: the state is there for the objects that wait and for a
+// copy that was interrupted, and goes when all is done.
+absl::Status Migration::CopyOnce() {
+  if (exists_ && !record_.slot.empty()) {
+    return Errorf(absl::StatusCode::kFailedPrecondition,
+                  "%s is a migration that follows its source: continue it with walferry migrate, or choose "
+                  "another --name",
+                  record_.name);
+  }
+  WF_RETURN_IF_ERROR(source_.Execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").status());
+  WF_ASSIGN_OR_RETURN(const Result exported, source_.Execute("SELECT pg_catalog.pg_export_snapshot()"));
+  const std::string snapshot(exported.Get(0, 0));
+  if (!exists_) WF_RETURN_IF_ERROR(BeginCopyOnce());
+  if (record_.phase == Phase::kSchema) WF_RETURN_IF_ERROR(SchemaPhase(snapshot));
+  if (record_.phase == Phase::kCopy) {
+    WF_RETURN_IF_ERROR(ForgetCopiedTables());
+    WF_RETURN_IF_ERROR(CopyPhase(snapshot, Lsn{}));
+  }
+  WF_RETURN_IF_ERROR(source_.Execute("COMMIT").status());
+  if (record_.phase == Phase::kIndexes) WF_RETURN_IF_ERROR(IndexPhase());
+  WF_RETURN_IF_ERROR(CreateObjectsUpTo(ObjectStage::kTrigger));
+  WF_ASSIGN_OR_RETURN(const SequenceReport sequences, SetAllSequences());
+  LogInfo("%d sequences set", sequences.set);
+  return DeleteMigration(target_, record_.name);
+}
+
+absl::Status Migration::BeginCopyOnce() {
+  record_ = MigrationRecord{};
+  record_.name = options_.name;
+  record_.phase = Phase::kSchema;
+  record_.source_database = source_.database();
+  record_.copies_schema = options_.copy_schema;
+  return Record();
+}
+
+// A snapshot cannot outlive the run that took it, and one copy has one snapshot: what an interrupted run
+// copied is copied again (CopyTables empties a table that is kCopying).
+absl::Status Migration::ForgetCopiedTables() {
+  WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
+  for (TableRecord table : tables) {
+    if (table.phase != TablePhase::kCopied) continue;
+    table.phase = TablePhase::kCopying;
+    WF_RETURN_IF_ERROR(UpdateTable(target_, record_.name, table));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace walferry

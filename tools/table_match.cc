@@ -1,0 +1,65 @@
+#include "tools/table_match.h"
+
+#include "apply/table_facts.h"
+
+namespace walferry {
+namespace {
+
+constexpr std::size_t kNamedAtMost = 5;
+
+std::string Join(const std::vector<std::string>& names) {
+  std::string text;
+  for (std::size_t i = 0; i < names.size() && i < kNamedAtMost; ++i) {
+    if (i > 0) text += ", ";
+    text += names[i];
+  }
+  if (names.size() > kNamedAtMost) text += absl::StrFormat(" and %d more", names.size() - kNamedAtMost);
+  return text;
+}
+
+}  // namespace
+
+absl::Status CheckTablesMatch(Connection& source, Connection& target, const std::vector<TableName>& tables) {
+  WF_ASSIGN_OR_RETURN(const auto source_facts, ReadTableFacts(source, tables));
+  WF_ASSIGN_OR_RETURN(const auto target_facts, ReadTableFacts(target, tables));
+  std::vector<std::string> missing_tables;
+  std::vector<std::string> missing_columns;
+  for (const auto& [table, facts] : source_facts) {
+    const auto found = target_facts.find(table);
+    if (found == target_facts.end()) {
+      missing_tables.push_back(table.ToString());
+      continue;
+    }
+    for (const ColumnFacts& column : facts.columns) {
+      if (column.generated || found->second.FindColumn(column.name) != nullptr) continue;
+      missing_columns.push_back(table.ToString() + "." + column.name + " (" + column.type + ")");
+    }
+  }
+  if (!missing_tables.empty()) {
+    return Errorf(absl::StatusCode::kFailedPrecondition,
+                  "the target lacks %s: create it there first (pg_dump --schema-only), or leave it out with "
+                  "--exclude-tables",
+                  Join(missing_tables));
+  }
+  if (!missing_columns.empty()) {
+    return Errorf(absl::StatusCode::kFailedPrecondition,
+                  "the target lacks %s: add it there with ALTER TABLE … ADD COLUMN first",
+                  Join(missing_columns));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckTablesEmpty(Connection& target, const std::vector<TableName>& tables) {
+  std::vector<std::string> filled;
+  for (const TableName& table : tables) {
+    WF_ASSIGN_OR_RETURN(const Result row,
+                        target.Execute("SELECT FROM " + QuoteName(table.schema, table.name) + " LIMIT 1"));
+    if (row.rows() > 0) filled.push_back(table.ToString());
+  }
+  if (filled.empty()) return absl::OkStatus();
+  return Errorf(absl::StatusCode::kFailedPrecondition,
+                "the target holds rows in %s already: empty it, or leave it out with --exclude-tables",
+                Join(filled));
+}
+
+}  // namespace walferry

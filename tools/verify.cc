@@ -1,0 +1,191 @@
+#include "tools/verify.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "apply/state.h"
+#include "stream/slot.h"
+#include "tools/quantity.h"
+
+namespace walferry {
+namespace {
+
+// Looks at a table that differs, the first one included.
+constexpr int kLooks = 3;
+
+absl::StatusOr<Connection> Connect(const std::string& conninfo, const StopSignal& stop) {
+  ConnectOptions options;
+  options.conninfo = conninfo;
+  options.application_name = "walferry verify";
+  options.stop = &stop;
+  return Connection::Open(options);
+}
+
+struct Pair {
+  Connection source;
+  Connection target;
+};
+
+absl::StatusOr<Pair> ConnectBoth(const VerifyOptions& options, const StopSignal& stop) {
+  auto source = Connect(options.source, stop);
+  if (!source.ok()) return Annotate(source.status(), "cannot connect to the source");
+  auto target = Connect(options.target, stop);
+  if (!target.ok()) return Annotate(target.status(), "cannot connect to the target");
+  return Pair{*std::move(source), *std::move(target)};
+}
+
+absl::Status OnBoth(Pair& pair, const std::string& sql) {
+  WF_RETURN_IF_ERROR(pair.source.Execute(sql).status());
+  return pair.target.Execute(sql).status();
+}
+
+// Until a running stream has everything that the source had written when this was called. Without one there
+// is nothing to wait for: the sides are compared as they are.
+absl::StatusOr<Lsn> WaitForStream(const VerifyOptions& options, Pair& pair, const StopSignal& stop) {
+  WF_ASSIGN_OR_RETURN(const Lsn head, CurrentWalLsn(pair.source));
+  const absl::Time deadline = absl::Now() + options.timeout;
+  while (!stop.requested()) {
+    WF_ASSIGN_OR_RETURN(const bool has_state, StateSchemaExists(pair.target));
+    if (!has_state) return head;
+    WF_ASSIGN_OR_RETURN(const auto record, LoadMigration(pair.target, options.name));
+    if (!record || record->phase < Phase::kCatchUp || record->phase == Phase::kDone) return head;
+    if (record->confirmed >= head) return head;
+    WF_ASSIGN_OR_RETURN(const bool running, MigrationIsLocked(pair.target, options.name));
+    if (!running) return head;
+    if (absl::Now() > deadline) {
+      return Errorf(absl::StatusCode::kUnavailable,
+                    "the stream did not reach %s, where the source was, within %s", head.ToString(),
+                    FormatTimeSpan(options.timeout));
+    }
+    pollfd fd = {stop.fd(), POLLIN, 0};
+    poll(&fd, 1, 100);
+  }
+  return absl::CancelledError("stopped");
+}
+
+absl::StatusOr<std::vector<TableName>> ChooseTables(const VerifyOptions& options, Pair& pair) {
+  std::vector<TableName> chosen;
+  WF_ASSIGN_OR_RETURN(const bool has_state, StateSchemaExists(pair.target));
+  if (has_state) {
+    WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> records, LoadTables(pair.target, options.name));
+    for (const TableRecord& record : records) {
+      if (options.tables.Matches(record.table)) chosen.push_back(record.table);
+    }
+    if (!records.empty()) return chosen;
+  }
+  WF_ASSIGN_OR_RETURN(const std::vector<SourceTable> tables, ListSourceTables(pair.source));
+  for (const SourceTable& table : options.tables.Select(tables)) chosen.push_back(table.name);
+  return chosen;
+}
+
+absl::StatusOr<TableVerdict> LookAt(const VerifyOptions& options, Pair& pair, const TableName& table) {
+  WF_RETURN_IF_ERROR(OnBoth(pair, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"));
+  WF_ASSIGN_OR_RETURN(const std::vector<std::string> columns,
+                      ComparableColumns(pair.source, pair.target, table));
+  // Both sides must hash alike.
+  const bool portable = NeedPortableHash(pair.source, pair.target);
+  TableVerdict verdict;
+  verdict.table = table;
+  absl::StatusOr<ContentHash> target_hash;
+  std::thread other([&] { target_hash = HashTable(pair.target, table, columns, portable); });
+  const absl::StatusOr<ContentHash> source_hash = HashTable(pair.source, table, columns, portable);
+  other.join();
+  WF_RETURN_IF_ERROR(source_hash.status());
+  WF_RETURN_IF_ERROR(target_hash.status());
+  verdict.source = *source_hash;
+  verdict.target = *target_hash;
+  verdict.equal = verdict.source == verdict.target;
+  if (!verdict.equal && options.differences_limit > 0) {
+    WF_ASSIGN_OR_RETURN(verdict.differences,
+                        FindDifferences(pair.source, pair.target, table, columns, options.differences_limit));
+  }
+  WF_RETURN_IF_ERROR(OnBoth(pair, "COMMIT"));
+  return verdict;
+}
+
+// A difference may be a change in flight: it counts when it is still there after the stream has passed the
+// moment at which it was seen.
+absl::StatusOr<TableVerdict> Judge(const VerifyOptions& options, Pair& pair, const TableName& table,
+                                   const StopSignal& stop) {
+  for (int look = 1;; ++look) {
+    WF_ASSIGN_OR_RETURN(TableVerdict verdict, LookAt(options, pair, table));
+    if (verdict.equal || look == kLooks) return verdict;
+    WF_RETURN_IF_ERROR(WaitForStream(options, pair, stop).status());
+  }
+}
+
+class Workers {
+ public:
+  Workers(const VerifyOptions& options, const StopSignal& stop,
+          const std::function<void(const TableVerdict&)>& done, std::vector<TableName> tables)
+      : options_(options), stop_(stop), done_(done), tables_(std::move(tables)) {}
+
+  absl::StatusOr<std::vector<TableVerdict>> Run() {
+    std::vector<std::thread> threads;
+    const auto jobs = std::min<std::size_t>(static_cast<std::size_t>(options_.jobs), tables_.size());
+    for (std::size_t i = 0; i < jobs; ++i) threads.emplace_back([this] { Work(); });
+    for (std::thread& thread : threads) thread.join();
+    absl::MutexLock lock(&mutex_);
+    WF_RETURN_IF_ERROR(status_);
+    std::sort(verdicts_.begin(), verdicts_.end(),
+              [](const TableVerdict& a, const TableVerdict& b) { return a.table < b.table; });
+    return std::move(verdicts_);
+  }
+
+ private:
+  void Work() {
+    absl::StatusOr<Pair> pair = ConnectBoth(options_, stop_);
+    if (!pair.ok()) return Fail(pair.status());
+    for (std::size_t i = next_++; i < tables_.size(); i = next_++) {
+      absl::StatusOr<TableVerdict> verdict = Judge(options_, *pair, tables_[i], stop_);
+      if (!verdict.ok()) return Fail(Annotate(verdict.status(), tables_[i].ToString()));
+      absl::MutexLock lock(&mutex_);
+      done_(*verdict);
+      verdicts_.push_back(*std::move(verdict));
+    }
+  }
+
+  void Fail(const absl::Status& status) {
+    next_ = tables_.size();
+    absl::MutexLock lock(&mutex_);
+    status_.Update(status);
+  }
+
+  const VerifyOptions& options_;
+  const StopSignal& stop_;
+  const std::function<void(const TableVerdict&)>& done_;
+  const std::vector<TableName> tables_;
+  std::atomic<std::size_t> next_ = 0;
+  absl::Mutex mutex_;
+  std::vector<TableVerdict> verdicts_ ABSL_GUARDED_BY(mutex_);
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace
+
+bool VerifyReport::ok() const {
+  return std::all_of(tables.begin(), tables.end(), [](const TableVerdict& verdict) { return verdict.equal; });
+}
+
+absl::StatusOr<VerifyReport> Verify(const VerifyOptions& options, const StopSignal& stop,
+                                    const std::function<void(const TableVerdict&)>& done) {
+  WF_ASSIGN_OR_RETURN(Pair pair, ConnectBoth(options, stop));
+  WF_ASSIGN_OR_RETURN(std::vector<TableName> tables, ChooseTables(options, pair));
+  if (tables.empty()) {
+    return Errorf(absl::StatusCode::kFailedPrecondition,
+                  "there is no table to verify: look at --source, --tables and --exclude-tables");
+  }
+  VerifyReport report;
+  WF_ASSIGN_OR_RETURN(report.position, WaitForStream(options, pair, stop));
+  WF_ASSIGN_OR_RETURN(report.tables, Workers(options, stop, done, std::move(tables)).Run());
+  return report;
+}
+
+}  // namespace walferry
