@@ -124,15 +124,4 @@ absl::StatusOr<std::vector<TableCopyPlan>> PlanCopy(Connection& source, Connecti
   return plans;
 }
 
-absl::Status BeginInSnapshot(Connection& source, const std::string& snapshot) {
-  WF_RETURN_IF_ERROR(source.Execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").status());
-  const absl::Status imported = source.Execute("SET TRANSACTION SNAPSHOT " + QuoteLiteral(snapshot)).status();
-  if (imported.ok() || IsRetryable(imported) || absl::IsCancelled(imported)) return imported;
-  return Errorf(
-      absl::StatusCode::kAborted,
-      "the snapshot that is being copied is gone, because the connection that held it was lost (%s): run the "
-      "command again, tables that are done stay done",
-      MessageOf(imported));
-}
-
 }  // namespace walferry

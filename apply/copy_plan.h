@@ -40,8 +40,4 @@ absl::StatusOr<std::vector<TableCopyPlan>> PlanCopy(Connection& source, Connecti
                                                     const std::vector<TableRecord>& tables,
                                                     const TableCopyOptions& options);
 
-// BEGIN in the named snapshot, read only. kAborted where the snapshot is gone: its exporter's connection was
-// lost.
-absl::Status BeginInSnapshot(Connection& source, const std::string& snapshot);
-
 }  // namespace walferry

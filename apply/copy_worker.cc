@@ -3,6 +3,7 @@
 
 #include "apply/replica_role.h"
 #include "apply/retry.h"
+#include "stream/snapshot.h"
 
 namespace walferry {
 namespace {

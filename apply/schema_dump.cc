@@ -3,10 +3,10 @@
 #include <set>
 #include <utility>
 
-#include "apply/copy_plan.h"
 #include "apply/dump_program.h"
 #include "apply/schema.h"
 #include "apply/schema_script.h"
+#include "stream/snapshot.h"
 
 namespace walferry {
 namespace {

@@ -12,6 +12,7 @@
 #include "apply/position.h"
 #include "apply/retry.h"
 #include "apply/workers.h"
+#include "stream/snapshot.h"
 
 namespace walferry {
 namespace {

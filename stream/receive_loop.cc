@@ -102,11 +102,9 @@ void ReceiveLoop::Handle(const Keepalive& keepalive) {
     Push();
     parts_.sink.Idle(keepalive.wal_end);
   }
-  if (keepalive.reply_requested) {
-    // A server that shuts down asks until all that it sent is confirmed.
-    parts_.sink.HurryConfirmation();
-    feedback_.ReplyRequested();
-  }
+  // Somebody waits for it: a server that shuts down asks until all that it sent is confirmed, a user for `until`.
+  if (keepalive.reply_requested || (until_ && keepalive.wal_end >= *until_)) parts_.sink.HurryConfirmation();
+  if (keepalive.reply_requested) feedback_.ReplyRequested();
 }
 
 void ReceiveLoop::Heard(Lsn position) {

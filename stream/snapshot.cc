@@ -19,9 +19,13 @@ absl::Status BeginInSnapshot(Connection& connection, const std::string& snapshot
           .Execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET TRANSACTION SNAPSHOT " +
                    QuoteLiteral(snapshot))
           .status();
-  if (begun.ok()) return begun;
+  if (begun.ok() || absl::IsCancelled(begun)) return begun;
   connection.Execute("ROLLBACK").IgnoreError();
-  return Annotate(begun, "importing the snapshot " + snapshot);
+  if (IsRetryable(begun)) return begun;
+  return Errorf(absl::StatusCode::kAborted,
+                "the snapshot that is being copied is gone, because the connection that held it was lost (%s): run the "
+                "command again, tables that are done stay done",
+                MessageOf(begun));
 }
 
 }  // namespace walferry

@@ -37,7 +37,7 @@ class ExportedSnapshot {
 };
 
 // Opens a read-only transaction that sees the exported snapshot; no transaction is left open where that
-// fails. Not on a replication connection.
+// fails. kAborted where the snapshot is gone. Not on a replication connection.
 absl::Status BeginInSnapshot(Connection& connection, const std::string& snapshot);
 
 }  // namespace walferry
