@@ -193,7 +193,8 @@ absl::Status CreateObjects(const std::string& target, const std::string& migrati
   std::erase_if(objects, [last](const SchemaObject& object) { return object.stage > last; });
   ObjectProgress progress;
   progress.total = static_cast<std::int64_t>(objects.size());
-  progress.done = std::erase_if(objects, [](const SchemaObject& object) { return object.done; });
+  progress.done = static_cast<std::int64_t>(
+      std::erase_if(objects, [](const SchemaObject& object) { return object.done; }));
   const auto show = [&](const SchemaObject& object) {
     progress.object = object;
     ++progress.done;

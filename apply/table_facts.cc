@@ -18,8 +18,9 @@ constexpr char kWireFormat[] = R"sql(
      SELECT t.* FROM base JOIN pg_catalog.pg_type t ON t.oid = base.typbasetype WHERE base.typtype = 'd')
    SELECT CASE
      WHEN b.typtype = 'e' THEN 'enum ' || pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(b.typname)
-     WHEN b.oid < 10000 AND b.typsend <> 0 AND b.typreceive <> 0 AND b.typname <> 'xml'
-       AND b.typname !~ '^_?reg' THEN b.typname
+     WHEN b.oid < 10000 AND b.typsend <> 0 AND b.typreceive <> 0 AND b.typname !~ '^_?(xml$|reg)'
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.oid = b.typelem AND (e.typsend = 0 OR e.typreceive = 0))
+       THEN b.typname
      ELSE '' END
    FROM base b JOIN pg_catalog.pg_namespace n ON n.oid = b.typnamespace WHERE b.typtype <> 'd'))sql";
 

@@ -152,6 +152,15 @@ TEST_F(Schema, ObjectsThatFailedAreCreatedByALaterRunAndTheOthersNotAgain) {
   EXPECT_EQ(QueryText(pair_.target(), kCatalogs), QueryText(pair_.source(), kCatalogs));
 }
 
+TEST_F(Schema, ForeignKeysAreCheckedAgainstTheRows) {
+  ASSERT_TRUE(Create(Dump().value()).ok());
+  pair_.RunOnTarget("insert into app.\"C \"\"c\" (pid) values (5)");
+  ASSERT_TRUE(CreateUpTo(ObjectStage::kAttach).ok());
+  const absl::Status status = CreateUpTo(ObjectStage::kForeignKey);
+  EXPECT_EQ(SqlstateOf(status), "23503") << status;
+  EXPECT_THAT(std::string(MessageOf(status)), HasSubstr("FK CONSTRAINT app.C \"c C \"c_pid_fkey"));
+}
+
 TEST_F(Schema, LostConnectionWhileCreatingIsTriedAgain) {
   ASSERT_TRUE(Create(Dump().value()).ok());
   Connection holder = MustConnect(pair_.target_conninfo());

@@ -159,10 +159,11 @@ TEST_F(TableCopy, CopyIsOfTheSnapshotWhileTheSourceIsWritten) {
 
 TEST_F(TableCopy, BinaryIsChosenWhereTheBytesMeanTheSame) {
   pair_.RunOnBoth(kKinds);
-  pair_.RunOnBoth("create table oids (a regclass, b oid)");
+  pair_.RunOnBoth("create table oids (a regclass, b oid); create table odd (a aclitem[])");
   EXPECT_TRUE(Plan("binary_types")->binary);
   EXPECT_FALSE(Plan("types")->binary) << "composites and arrays of enums carry object ids";
   EXPECT_FALSE(Plan("oids")->binary);
+  EXPECT_FALSE(Plan("odd")->binary) << "aclitem has no binary format";
   pair_.RunOnTarget("alter table binary_types alter t type text");
   EXPECT_FALSE(Plan("binary_types")->binary) << "varchar and text travel alike, but are two types";
   options_.format = CopyFormat::kText;
