@@ -1,3 +1,4 @@
+// Tested by tests/stream/assembler_test.cc
 #include "stream/assembler.h"
 
 #include <type_traits>

@@ -1,3 +1,4 @@
+// Tested by tests/stream/feedback_test.cc
 #include "stream/backoff.h"
 
 #include <algorithm>

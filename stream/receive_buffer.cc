@@ -1,3 +1,4 @@
+// Tested by tests/stream/receive_buffer_test.cc
 #include "stream/receive_buffer.h"
 
 #include <algorithm>

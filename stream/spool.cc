@@ -1,3 +1,4 @@
+// Tested by tests/stream/spool_test.cc
 #include "stream/spool.h"
 
 #include <algorithm>

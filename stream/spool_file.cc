@@ -1,3 +1,4 @@
+// Tested by tests/stream/spool_test.cc
 #include "stream/spool_file.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// Tested by tests/stream/session_test.cc
 // The replication stream through libpq: PQgetCopyData allocates and copies each message once more, which is
 // what another implementation of the seam would save.
 #include <libpq-fe.h>
