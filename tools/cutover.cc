@@ -2,6 +2,7 @@
 
 #include <poll.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -13,10 +14,19 @@ namespace walferry {
 namespace {
 
 constexpr absl::Duration kHandOver = absl::Seconds(60);
+// From the marker on, no change may come for this long.
+constexpr absl::Duration kSilence = absl::Seconds(1);
 
 void WaitFor(const StopSignal& stop, absl::Duration duration) {
   pollfd fd = {stop.fd(), POLLIN, 0};
   poll(&fd, 1, static_cast<int>(absl::ToInt64Milliseconds(duration)));
+}
+
+absl::Status WritesGoOn() {
+  return Errorf(
+      absl::StatusCode::kFailedPrecondition,
+      "changes came after the marker: the source still takes writes; stop them and run cutover again "
+      "(walferry migrate can go on meanwhile)");
 }
 
 // Asks a running walferry of this migration to end, and waits until it has.
@@ -68,8 +78,7 @@ absl::StatusOr<Connection> ConnectToTarget(const MigrationOptions& options) {
   return target;
 }
 
-// Leads the stream through the cutover, one step each time the position reaches what the last step waited
-// for.
+// Leads the stream to the marker: first to the source's head, then the marker is written, then to it.
 class Drain {
  public:
   Drain(Migration& migration, absl::Duration timeout)
@@ -78,94 +87,63 @@ class Drain {
         timeout_(timeout) {}
 
   std::optional<Lsn> Next(const FollowProgress& progress) {
-    switch (step_) {
-      case Step::kCatchUp: {
-        const std::optional<Lsn> head = caught_up_(progress);
-        if (!head || progress.lsn.confirmed < *head) return std::nullopt;
-        return Mark(progress);
-      }
-      case Step::kMarker:
-        if (progress.lsn.confirmed < marker_ && absl::Now() - marked_at_ < timeout_) return marker_;
-        return ProveSilence(progress);
-      case Step::kSilence:
-        return end_;
+    if (!marker_.valid()) {
+      const std::optional<Lsn> head = caught_up_(progress);
+      if (!head || progress.lsn.confirmed < *head) return std::nullopt;
+      error_ = WriteMarker();
+      changes_at_marker_ = progress.changes;
     }
-    return std::nullopt;
+    const bool give_up = !error_.ok() || absl::Now() - marked_at_ > timeout_;
+    return give_up ? progress.lsn.confirmed : marker_;
   }
 
   Lsn marker() const { return marker_; }
-  Lsn end() const { return end_; }
   absl::Time marked_at() const { return marked_at_; }
 
   // How it ended, once the stream is over.
   absl::Status Verdict(const FollowProgress& last) const {
     WF_RETURN_IF_ERROR(error_);
-    if (step_ != Step::kSilence || last.lsn.confirmed < end_) {
+    if (last.lsn.confirmed < marker_) {
       return Errorf(
           absl::StatusCode::kUnavailable,
-          "the target did not reach the marker in time: the migration can go on, run cutover again");
+          "the target did not reach the marker within %s: the migration can go on, run cutover again",
+          FormatTimeSpan(timeout_));
     }
-    if (last.changes > changes_at_marker_) {
-      return Errorf(
-          absl::StatusCode::kFailedPrecondition,
-          "%d changes came after the marker: the source still takes writes; stop them and run cutover again "
-          "(nothing was switched, walferry migrate can go on)",
-          last.changes - changes_at_marker_);
-    }
-    return absl::OkStatus();
+    return last.changes > changes_at_marker_ ? WritesGoOn() : absl::OkStatus();
   }
 
  private:
-  enum class Step { kCatchUp, kMarker, kSilence };
-
-  std::optional<Lsn> Fail(const absl::Status& status, const FollowProgress& progress) {
-    error_ = status;
-    return progress.lsn.confirmed;  // Reached already: ends the stream.
-  }
-
-  std::optional<Lsn> Mark(const FollowProgress& progress) {
+  // Every transaction that committed before the marker stands before the position taken with it.
+  absl::Status WriteMarker() {
+    marked_at_ = absl::Now();
     const absl::StatusOr<Result> marker = source_.Execute(
         "SELECT pg_catalog.pg_logical_emit_message(true, 'walferry', 'cutover'), "
         "pg_catalog.pg_current_wal_insert_lsn()");
-    if (!marker.ok())
-      return Fail(Annotate(marker.status(), "cannot write the marker into the source's WAL"), progress);
-    const absl::StatusOr<Lsn> head = Lsn::Parse(marker->Get(0, 1));
-    if (!head.ok()) return Fail(head.status(), progress);
-    marker_ = *head;
-    marked_at_ = absl::Now();
-    changes_at_marker_ = progress.changes;
-    step_ = Step::kMarker;
+    if (!marker.ok()) return Annotate(marker.status(), "cannot write the marker into the source's WAL");
+    WF_ASSIGN_OR_RETURN(marker_, Lsn::Parse(marker->Get(0, 1)));
     LogInfo("marker at %s", marker_.ToString());
-    return marker_;
-  }
-
-  // Everything written until a moment after the marker is taken in too; if a change is among it, writes go
-  // on.
-  std::optional<Lsn> ProveSilence(const FollowProgress& progress) {
-    if (progress.lsn.confirmed < marker_) {
-      return Fail(
-          Errorf(absl::StatusCode::kUnavailable,
-                 "the target did not reach the marker within %s: the migration can go on, run cutover again",
-                 FormatTimeSpan(timeout_)),
-          progress);
-    }
-    const absl::StatusOr<Lsn> head = CurrentWalLsn(source_);
-    if (!head.ok()) return Fail(head.status(), progress);
-    end_ = *head;
-    step_ = Step::kSilence;
-    return end_;
+    return absl::OkStatus();
   }
 
   Connection& source_;
   FollowUntil caught_up_;
   const absl::Duration timeout_;
-  Step step_ = Step::kCatchUp;
   Lsn marker_;
-  Lsn end_;
-  absl::Time marked_at_;
+  absl::Time marked_at_ = absl::InfiniteFuture();
   std::uint64_t changes_at_marker_ = 0;
   absl::Status error_;
 };
+
+// Looks into the slot, without consuming, for changes that the stream did not bring.
+absl::Status ProveSilence(Migration& migration) {
+  WF_ASSIGN_OR_RETURN(const Result changes,
+                      migration.source().Execute(
+                          "SELECT FROM pg_catalog.pg_logical_slot_peek_binary_changes($1, NULL, NULL, "
+                          "'proto_version', '1', 'publication_names', $2) "
+                          "WHERE pg_catalog.get_byte(data, 0) IN (68, 73, 84, 85) LIMIT 1",  // D, I, T, U
+                          {migration.record().slot, QuoteIdentifier(migration.record().publication)}));
+  return changes.rows() > 0 ? WritesGoOn() : absl::OkStatus();
+}
 
 }  // namespace
 
@@ -194,13 +172,19 @@ absl::StatusOr<CutoverReport> Cutover(const CutoverOptions& options, const StopS
   if (streamed.stopped) return absl::CancelledError("stopped");
   WF_RETURN_IF_ERROR(drain.Verdict(streamed.last));
   report.marker = drain.marker();
-  report.position = drain.end();
+  report.position = streamed.last.lsn.confirmed;
 
   WF_RETURN_IF_ERROR(migration.SetPhase(Phase::kCutover));
   WF_RETURN_IF_ERROR(migration.CreateObjectsUpTo(ObjectStage::kTrigger));
   WF_ASSIGN_OR_RETURN(const SequenceReport sequences, migration.SetAllSequences());
   report.sequences_set = sequences.set;
   report.sequences_missing = sequences.missing;
+
+  WaitFor(stop, std::max(absl::ZeroDuration(), drain.marked_at() + kSilence - absl::Now()));
+  if (const absl::Status silent = ProveSilence(migration); !silent.ok()) {
+    WF_RETURN_IF_ERROR(migration.SetPhase(Phase::kFollow));
+    return silent;
+  }
   WF_RETURN_IF_ERROR(migration.SetPhase(Phase::kDone));
   report.write_pause = absl::Now() - drain.marked_at();
   return report;
