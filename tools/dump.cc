@@ -1,11 +1,10 @@
 #include "tools/dump.h"
 
 #include <poll.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
 #include <memory>
 
 #include "absl/time/clock.h"
@@ -226,13 +225,14 @@ void DumpStream::Reached(Lsn position) {
 }
 
 absl::Status DumpStream::FlushOutput() {
-  errno = 0;
   if (out_.flush()) return absl::OkStatus();
-  if (errno == EPIPE) {
+  // The stream keeps no errno; a pipe without a reader says so itself.
+  pollfd output{.fd = STDOUT_FILENO, .events = 0, .revents = 0};
+  if (poll(&output, 1, 0) == 1 && (output.revents & POLLERR) != 0) {
     reader_gone_ = true;
     return absl::OkStatus();
   }
-  return Errorf(absl::StatusCode::kResourceExhausted, "cannot write the output: %s", std::strerror(errno));
+  return Errorf(absl::StatusCode::kResourceExhausted, "cannot write the output: is its disk full?");
 }
 
 // Without consume only the write position is told, which the server needs to shut down and does not move the

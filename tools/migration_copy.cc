@@ -16,6 +16,9 @@
 namespace walferry {
 namespace {
 
+// A busy source may truncate a table again and again; each attempt copies what is left of the others.
+constexpr int kSnapshotsMax = 20;
+
 absl::Status AlreadyThere(std::string_view what, const std::string& name) {
   return Errorf(absl::StatusCode::kFailedPrecondition,
                 "%s %s exists on the source already and is not this migration's: drop it there, or choose "
@@ -113,6 +116,7 @@ absl::Status Migration::Record() {
 }
 
 absl::Status Migration::PrepareAndCopy() {
+  int snapshots = 0;
   if (!exists_) WF_RETURN_IF_ERROR(Begin());
   while (record_.phase < Phase::kCatchUp) {
     if (stop_->requested()) return absl::CancelledError("stopped");
@@ -128,10 +132,17 @@ absl::Status Migration::PrepareAndCopy() {
         if (!snapshot_) WF_RETURN_IF_ERROR(TakeAnotherSnapshot());
         WF_RETURN_IF_ERROR(SchemaPhase(snapshot_->name()));
         break;
-      case Phase::kCopy:
+      case Phase::kCopy: {
         if (!snapshot_) WF_RETURN_IF_ERROR(TakeAnotherSnapshot());
-        WF_RETURN_IF_ERROR(CopyPhase(snapshot_->name(), snapshot_->consistent_point()));
+        const absl::Status copied = CopyPhase(snapshot_->name(), snapshot_->consistent_point());
+        if (!absl::IsAborted(copied) || ++snapshots == kSnapshotsMax) {
+          WF_RETURN_IF_ERROR(copied);
+        } else {
+          LogInfo("%s", MessageOf(copied));
+          snapshot_.reset();
+        }
         break;
+      }
       case Phase::kIndexes:
         snapshot_.reset();
         WF_RETURN_IF_ERROR(IndexPhase());
@@ -221,6 +232,9 @@ absl::Status Migration::SchemaPhase(const std::string& snapshot) {
   next.phase = Phase::kCopy;
   WF_RETURN_IF_ERROR(CreatePreData(target_, next, dump));
   record_ = std::move(next);
+  for (const std::string& object : dump.left_out) {
+    LogWarn("left out, because it belongs to a table that was not chosen: %s", object);
+  }
   LogInfo("schema created; %d objects wait until the data is there", dump.post_data.size());
   return absl::OkStatus();
 }
