@@ -77,13 +77,15 @@ void RegisterCutover(CommandSet& commands) {
       .add_option("--fence", flags->fence,
                   "How writes to the source are stopped; none: you have stopped them, and cutover proves "
                   "that none came")
-      ->check(CLI::IsMember({"none"}));
+      ->check(CLI::IsMember({"none"}))
+      ->capture_default_str();
   AddDurationOption(command, "--timeout", flags->timeout,
                     "Give up when the target has not reached the marker by then");
   command.add_flag("--dry-run", flags->dry_run, "Only look whether a cutover could begin");
   command
       .add_option("--index-jobs", flags->migration.copy.index_jobs, "Constraints created at the same time")
-      ->check(CLI::Range(1, 256));
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
 }
 
 }  // namespace walferry

@@ -21,7 +21,8 @@ void AddBinaryFlag(CLI::App& command, MigrationFlags& flags) {
                   "Binary values, which need equal column types on both sides; auto: where they are equal in "
                   "the first "
                   "copy, text in the stream")
-      ->check(CLI::IsMember({"auto", "on", "off"}));
+      ->check(CLI::IsMember({"auto", "on", "off"}))
+      ->capture_default_str();
 }
 
 void AddCopyFlags(CLI::App& command, CopyFlags& flags) {
@@ -29,33 +30,41 @@ void AddCopyFlags(CLI::App& command, CopyFlags& flags) {
       .add_option(
           "--schema", flags.schema,
           "copy: bring the schema over with pg_dump; none: the tables are on the target already, empty")
-      ->check(CLI::IsMember({"copy", "none"}));
-  command.add_option("--copy-jobs", flags.copy_jobs, "Workers of the first copy")->check(CLI::Range(1, 256));
+      ->check(CLI::IsMember({"copy", "none"}))
+      ->capture_default_str();
+  command.add_option("--copy-jobs", flags.copy_jobs, "Workers of the first copy")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
   command.add_option("--index-jobs", flags.index_jobs, "Indexes and constraints built at the same time")
-      ->check(CLI::Range(1, 256));
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
 }
 
 void AddStreamFlags(CLI::App& command, StreamFlags& flags) {
   command
       .add_option("--lanes", flags.lanes,
                   "Target connections that apply in parallel; this version applies in source order over one")
-      ->check(CLI::IsMember({"auto", "1"}));
+      ->check(CLI::IsMember({"auto", "1"}))
+      ->capture_default_str();
   command
       .add_option(
           "--streaming", flags.streaming,
           "Take large transactions while they are in progress (14+) and keep them here until they commit")
-      ->check(CLI::IsMember({"auto", "on", "off"}));
+      ->check(CLI::IsMember({"auto", "on", "off"}))
+      ->capture_default_str();
   AddBytesOption(command, "--batch-bytes", flags.batch_bytes, 64 << 10,
                  "Close a batch of source transactions at this size");
   command
       .add_option("--on-missing-row", flags.on_missing_row,
                   "When an UPDATE or DELETE finds no row: count and report it, or stop")
-      ->check(CLI::IsMember({"count", "stop"}));
+      ->check(CLI::IsMember({"count", "stop"}))
+      ->capture_default_str();
   command
       .add_option("--on-conflict", flags.on_conflict,
                   "When the target refuses a change (a duplicate key, say): stop, or skip that change, count "
                   "and log it")
-      ->check(CLI::IsMember({"stop", "skip-logged"}));
+      ->check(CLI::IsMember({"stop", "skip-logged"}))
+      ->capture_default_str();
   command.add_option("--metrics-listen", flags.metrics_listen,
                      "Serve /metrics (Prometheus) and /healthz at HOST:PORT while this runs");
 }

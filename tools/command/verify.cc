@@ -99,9 +99,12 @@ void RegisterVerify(CommandSet& commands) {
                     .needs_source = true,
                     .needs_target = true},
                    [flags](const CommandContext& context) { return RunVerify(*flags, context); });
-  command.add_option("--jobs", flags->jobs, "Tables compared at the same time")->check(CLI::Range(1, 64));
+  command.add_option("--jobs", flags->jobs, "Tables compared at the same time")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
   command.add_option("--differences", flags->differences, "Rows to name per table that differs")
-      ->check(CLI::Range(0, 10000));
+      ->check(CLI::Range(0, 10000))
+      ->capture_default_str();
   AddDurationOption(command, "--timeout", flags->timeout,
                     "How long a running stream may take to reach the source's position");
 }
