@@ -5,7 +5,10 @@
 #include <charconv>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <limits>
+#include <type_traits>
+#include <utility>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_format.h"
@@ -41,20 +44,59 @@ enum BuiltinType : Oid {
 
 constexpr std::int64_t kMicrosPerDay = 86'400'000'000;
 
-// The digits are the shortest that read back as the same number; where the exponent begins is the server's
-// choice (float_to_shortest_decimal: by the number of digits that the type always holds).
+// A type in which the middle between two neighbouring values is exact.
+template <typename Float>
+using Wider = std::conditional_t<std::is_same_v<Float, float>, double, long double>;
+
+template <typename Float>
+bool IsMidway(const std::string& text, Float value) {
+  const auto decimal = static_cast<Wider<Float>>(std::strtold(text.c_str(), nullptr));
+  for (const Float end : {std::numeric_limits<Float>::lowest(), std::numeric_limits<Float>::max()}) {
+    const Wider<Float> neighbour = std::nextafter(value, end);
+    if (decimal == (static_cast<Wider<Float>>(value) + neighbour) / 2) return true;
+  }
+  return false;
+}
+
+// "d.ddde+XX" with the fewest digits that read back as the value. The server leaves out decimals that lie
+// midway to a neighbour (STRICTLY_SHORTEST in src/common/d2s.c), though they would be read back by rounding
+// to even.
+template <typename Float>
+std::string ShortestScientific(Float value) {
+  std::array<char, 64> text{};
+  char* const end = text.data() + text.size();
+  std::string shortest(text.data(),
+                       std::to_chars(text.data(), end, value, std::chars_format::scientific).ptr);
+  for (int digits = 1; IsMidway(shortest, value) && digits < std::numeric_limits<Float>::max_digits10;
+       ++digits) {
+    std::string longer(text.data(),
+                       std::to_chars(text.data(), end, value, std::chars_format::scientific, digits).ptr);
+    Float back = 0;
+    std::from_chars(longer.data(), longer.data() + longer.size(), back);
+    if (back == value) shortest = std::move(longer);
+  }
+  return shortest;
+}
+
+// Where the exponent begins is the server's choice, too: by the number of digits that the type always holds.
 template <typename Float>
 std::string FloatText(Float value) {
   if (std::isnan(value)) return "NaN";
   if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
-  std::array<char, 64> text{};
-  const auto write = [&](std::chars_format format) {
-    return std::to_chars(text.data(), text.data() + text.size(), value, format).ptr;
-  };
-  const std::string scientific(text.data(), write(std::chars_format::scientific));
-  const int exponent = std::stoi(scientific.substr(scientific.find('e') + 1));
+  std::string scientific = ShortestScientific(value);
+  const std::size_t mark = scientific.find('e');
+  const int exponent = std::stoi(scientific.substr(mark + 1));
   if (exponent < -4 || exponent >= std::numeric_limits<Float>::digits10) return scientific;
-  return std::string(text.data(), write(std::chars_format::fixed));
+  // The same digits with the point where the exponent says.
+  const std::string sign = scientific.front() == '-' ? "-" : "";
+  std::string digits;
+  for (const char c : scientific.substr(0, mark)) {
+    if (c >= '0' && c <= '9') digits += c;
+  }
+  if (exponent < 0) return sign + "0." + std::string(static_cast<std::size_t>(-exponent - 1), '0') + digits;
+  const auto whole = static_cast<std::size_t>(exponent) + 1;
+  if (digits.size() <= whole) return sign + digits + std::string(whole - digits.size(), '0');
+  return sign + digits.substr(0, whole) + "." + digits.substr(whole);
 }
 
 // days since 2000-01-01

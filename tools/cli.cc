@@ -2,7 +2,9 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <iostream>
 #include <string_view>
 
@@ -43,6 +45,13 @@ std::string DefaultWorkDir() {
   return EnvironmentOr("XDG_STATE_HOME", EnvironmentOr("HOME", "/tmp") + "/.local/state") + "/walferry";
 }
 
+// As CLI11's checks: the complaint, or nothing. The slot is the strictest of what carries the name.
+std::string IsSlotName(const std::string& name) {
+  const bool fits = !name.empty() && name.size() <= 63 &&
+                    name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") == std::string::npos;
+  return fits ? "" : "\"" + name + "\" is not of 1 to 63 lower case letters, digits and underscores";
+}
+
 void AddGlobalOptions(CLI::App& app, Globals& globals) {
   app.add_option("--source", globals.source, "The source: libpq conninfo string or URI")
       ->envname("WALFERRY_SOURCE")
@@ -53,6 +62,7 @@ void AddGlobalOptions(CLI::App& app, Globals& globals) {
   app.add_option("--name", globals.name, "Name of the migration; slot, publication and state carry it")
       ->envname("WALFERRY_NAME")
       ->capture_default_str()
+      ->check(IsSlotName)
       ->type_name("NAME");
   app.add_option("--tables", globals.tables, "Only these tables: comma list of schema.table, * is a wildcard")
       ->type_name("LIST")
@@ -110,6 +120,14 @@ void HidePassword(int argc, char** argv, const std::string& conninfo) {
   }
 }
 
+// A result that could not be written is a failure, unless its reader went away on purpose (| head).
+ExitCode FlushResult(ExitCode code) {
+  errno = 0;
+  if (std::cout.flush() || errno == EPIPE) return code;
+  LogFatal(absl::StrFormat("cannot write to stdout: %s", std::strerror(errno)));
+  return ExitCode::kFailed;
+}
+
 // CLI11 reports wrong usage, and requests for help, by exceptions.
 int ReportParseError(const CLI::App& app, const CLI::ParseError& error) {
   if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return app.exit(error);
@@ -142,8 +160,7 @@ int RunCli(int argc, char** argv, const StopSignal& stop) {
   HidePassword(argc, argv, globals.target);
   SetUpLog(globals.log_level, globals.log_format);
   const absl::StatusOr<ExitCode> result = commands.RunChosen({globals, stop, std::cout});
-  std::cout.flush();
-  if (result.ok()) return static_cast<int>(*result);
+  if (result.ok()) return static_cast<int>(FlushResult(*result));
   const ExitCode code = ExitCodeOf(result.status(), stop.requested());
   if (code != ExitCode::kDone) LogFatal(MessageOf(result.status()));
   return static_cast<int>(code);

@@ -4,6 +4,14 @@ namespace walferry {
 
 void RegisterCommands(CommandSet& commands) {
   RegisterCheck(commands);
+  RegisterMigrate(commands);
+  RegisterCopy(commands);
+  RegisterStream(commands);
+  RegisterStatus(commands);
+  RegisterVerify(commands);
+  RegisterCutover(commands);
+  RegisterCleanup(commands);
+  RegisterDump(commands);
   RegisterVersion(commands);
   RegisterHelp(commands);
 }

@@ -1,0 +1,352 @@
+// walferry check against real servers: each obstacle is found, named and comes with its fix; nothing is
+// changed.
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "stream/child_process.h"
+#include "tests/support/server_pair.h"
+#include "tests/support/walferry_process.h"
+
+namespace walferry {
+namespace {
+
+using nlohmann::json;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+struct Report {
+  int exit_code = -1;
+  json result;
+
+  // The findings of one check.
+  std::vector<json> Of(const std::string& id) const {
+    std::vector<json> found;
+    for (const json& check : result.at("checks")) {
+      if (check.at("id") == id) found.push_back(check);
+    }
+    return found;
+  }
+  // "WARN" or worse, by id.
+  std::vector<std::string> Complaints() const {
+    std::vector<std::string> ids;
+    for (const json& check : result.at("checks")) {
+      if (check.at("level") != "PASS") ids.push_back(check.at("id"));
+    }
+    return ids;
+  }
+};
+
+class Check : public ::testing::Test {
+ protected:
+  Report Run(std::vector<std::string> extra = {}) {
+    return RunWith(pair_.source_conninfo(), pair_.target_conninfo(), std::move(extra));
+  }
+  Report RunWith(const std::string& source, const std::string& target, std::vector<std::string> extra = {}) {
+    std::vector<std::string> arguments = {"check",    "--json", "--source", source,
+                                          "--target", target,   "--name",   pair_.name()};
+    arguments.insert(arguments.end(), extra.begin(), extra.end());
+    const WalferryRun run = RunWalferry(arguments);
+    const json result = json::parse(run.out, nullptr, false);
+    EXPECT_FALSE(result.is_discarded()) << run.out << run.err;
+    return {run.exit_code, result};
+  }
+  // One finding, of this level.
+  static json Expect(const Report& report, const std::string& id, const std::string& level) {
+    const std::vector<json> found = report.Of(id);
+    EXPECT_EQ(found.size(), 1U) << id;
+    if (found.empty()) return {};
+    EXPECT_EQ(found[0].at("level"), level) << found[0];
+    if (level != "PASS") {
+      EXPECT_NE(found[0].at("fix"), "");
+    }
+    return found[0];
+  }
+  static json ExpectBlock(const Report& report, const std::string& id) {
+    EXPECT_EQ(report.exit_code, 3);
+    EXPECT_FALSE(report.result.at("ok").get<bool>());
+    return Expect(report, id, "BLOCK");
+  }
+
+  DatabasePair pair_;
+};
+
+TEST_F(Check, ReadyPairPassesAndNothingIsChanged) {
+  pair_.RunOnSource("create table t (id int primary key, a text); insert into t values (1, 'x')");
+  const std::string census =
+      "select (select count(*) from pg_class), (select count(*) from pg_namespace), (select count(*) from "
+      "pg_proc), "
+      "(select count(*) from pg_publication), (select count(*) from pg_replication_slots where database = "
+      "current_database())";
+  const std::string source = QueryText(pair_.source(), census);
+  const std::string target = QueryText(pair_.target(), census);
+  const Report report = Run();
+  EXPECT_EQ(report.exit_code, 0) << report.result;
+  EXPECT_TRUE(report.result.at("ok").get<bool>());
+  EXPECT_THAT(report.Complaints(), IsEmpty()) << report.result;
+  for (const json& check : report.result.at("checks")) {
+    for (const char* field : {"id", "side", "level", "subject", "evidence", "fix"}) {
+      EXPECT_TRUE(check.at(field).is_string()) << check;
+    }
+  }
+  EXPECT_EQ(QueryText(pair_.source(), census), source);
+  EXPECT_EQ(QueryText(pair_.target(), census), target);
+}
+
+TEST_F(Check, TextEndsWithASummary) {
+  pair_.RunOnSource("create table t (a int)");
+  const WalferryRun run = RunWalferry(
+      {"check", "--source", pair_.source_conninfo(), "--target", pair_.target_conninfo(), "--quiet"});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.out, AllOf(HasSubstr("WARN  replica identity"), HasSubstr("\n0 blockers, 1 warning, "),
+                             ::testing::EndsWith(" passed: ready to migrate\n")));
+  EXPECT_THAT(run.out, ::testing::Not(HasSubstr("PASS")));
+}
+
+TEST_F(Check, UpdatedTableWithoutIdentityBlocksAndNamesTheIndexThatWouldDo) {
+  pair_.RunOnSource(
+      "create table \"Odd Name\" (a int, b int not null, c int not null unique deferrable);"
+      "create unique index odd_partial on \"Odd Name\" (b) where a > 0;"
+      "create unique index odd_b on \"Odd Name\" (b);"
+      "insert into \"Odd Name\" values (1, 1, 1); update \"Odd Name\" set a = 2;");
+  ASSERT_TRUE(WaitUntil([&] {
+    return QueryText(pair_.source(),
+                     "select n_tup_upd from pg_stat_user_tables where relname = 'Odd Name'") == "1";
+  }));
+  const json check = ExpectBlock(Run(), "replica-identity");
+  EXPECT_THAT(check.at("evidence").get<std::string>(), HasSubstr("public.Odd Name"));
+  EXPECT_EQ(check.at("fix"), "ALTER TABLE \"public\".\"Odd Name\" REPLICA IDENTITY USING INDEX \"odd_b\"");
+  pair_.RunOnSource(check.at("fix"));
+  Expect(Run(), "replica-identity", "PASS");
+}
+
+TEST_F(Check, TableThatIsNeverUpdatedAndHasNoIdentityIsAWarning) {
+  pair_.RunOnSource("create table log (a int); insert into log values (1)");
+  const Report report = Run();
+  EXPECT_EQ(report.exit_code, 0);
+  EXPECT_EQ(Expect(report, "replica-identity", "WARN").at("fix"),
+            "ALTER TABLE \"public\".\"log\" REPLICA IDENTITY FULL");
+  Expect(Run({"--exclude-tables", "public.log", "--tables", "public.log"}), "tables", "BLOCK");
+}
+
+TEST_F(Check, DeferrablePrimaryKeyIsNoIdentity) {
+  pair_.RunOnSource("create table t (id int primary key deferrable)");
+  EXPECT_THAT(Run().Complaints(), ::testing::Contains("replica-identity"));
+}
+
+TEST_F(Check, TargetTablesMustNotBeThereOrMustBeEmpty) {
+  pair_.RunOnBoth("create table t (id int primary key)");
+  ExpectBlock(Run(), "tables-exist");
+  EXPECT_EQ(Run({"--schema", "none"}).exit_code, 0);
+  pair_.RunOnTarget("insert into t values (1)");
+  EXPECT_THAT(ExpectBlock(Run({"--schema", "none"}), "tables-empty").at("evidence").get<std::string>(),
+              HasSubstr("public.t"));
+}
+
+TEST_F(Check, MissingTableAndColumnsThatDoNotFitBlockWithoutSchemaCopy) {
+  pair_.RunOnSource("create table a (id int primary key, x int); create table b (id int primary key)");
+  pair_.RunOnTarget("create table a (id int primary key, extra text not null)");
+  const Report report = Run({"--schema", "none"});
+  EXPECT_THAT(ExpectBlock(report, "tables-exist").at("evidence").get<std::string>(), HasSubstr("public.b"));
+  EXPECT_THAT(
+      ExpectBlock(report, "columns").at("evidence").get<std::string>(),
+      AllOf(HasSubstr("public.a.x is missing"), HasSubstr("public.a.extra exists on the target only")));
+  EXPECT_EQ(Run({"--schema", "none", "--tables", "public.zzz"}).exit_code, 3);
+}
+
+TEST_F(Check, DifferentColumnTypesAreAWarning) {
+  pair_.RunOnSource("create table a (id int primary key)");
+  pair_.RunOnTarget("create table a (id bigint primary key)");
+  const Report report = Run({"--schema", "none"});
+  EXPECT_EQ(report.exit_code, 0) << report.result;
+  EXPECT_THAT(Expect(report, "columns", "WARN").at("evidence").get<std::string>(),
+              HasSubstr("public.a.id is integer on the source, bigint on the target"));
+}
+
+TEST_F(Check, TakenNamesBlock) {
+  pair_.RunOnSource("create table t (id int primary key); create publication " + pair_.name() +
+                    " for table t");
+  EXPECT_THAT(ExpectBlock(Run(), "names-taken").at("fix").get<std::string>(),
+              HasSubstr("DROP PUBLICATION \"" + pair_.name() + "\""));
+}
+
+TEST_F(Check, InactiveSlotsOfOthersAreNamed) {
+  pair_.RunOnSource("create table t (id int primary key)");
+  const std::string slot = pair_.name() + "_left_over";
+  pair_.RunOnSource("select pg_create_logical_replication_slot('" + slot + "', 'pgoutput')");
+  const Report report = Run();
+  EXPECT_EQ(report.exit_code, 0);
+  EXPECT_THAT(Expect(report, "slots-inactive", "WARN").at("evidence").get<std::string>(), HasSubstr(slot));
+}
+
+TEST_F(Check, WhatReplicationDoesNotCarryIsNamed) {
+  pair_.RunOnSource(
+      "create table t (id int primary key); create unlogged table fast (a int);"
+      "create materialized view mv as select 1 as one; select lo_create(0);"
+      "create sequence s as smallint; select setval('s', 30000);");
+  const Report report = Run();
+  EXPECT_EQ(report.exit_code, 0) << report.result;
+  EXPECT_THAT(Expect(report, "not-replicated", "WARN").at("evidence").get<std::string>(),
+              AllOf(HasSubstr("unlogged table public.fast"), HasSubstr("materialized view public.mv")));
+  Expect(report, "large-objects", "WARN");
+  EXPECT_THAT(Expect(report, "sequences", "WARN").at("evidence").get<std::string>(), HasSubstr("public.s"));
+}
+
+// A role that may log in, and nothing more, as the user of both sides.
+class CheckAsNobody : public Check {
+ protected:
+  CheckAsNobody() : role_(pair_.name() + "_nobody") {
+    pair_.RunOnSource("create role " + role_ + " login");
+    pair_.RunOnTarget("create role " + role_ + " login");
+  }
+  ~CheckAsNobody() override {
+    pair_.RunOnSource("drop owned by " + role_ + "; drop role " + role_);
+    pair_.RunOnTarget("drop owned by " + role_ + "; drop role " + role_);
+  }
+  std::string As(const std::string& conninfo) const { return conninfo + " user=" + role_; }
+  Report RunAsNobody(std::vector<std::string> extra = {}) {
+    return RunWith(As(pair_.source_conninfo()), As(pair_.target_conninfo()), std::move(extra));
+  }
+  const std::string role_;
+};
+
+TEST_F(CheckAsNobody, EveryMissingPrivilegeBlocksWithItsGrant) {
+  pair_.RunOnSource("create table t (id int primary key)");
+  pair_.RunOnTarget("revoke create on database " + pair_.name() + " from public");
+  const Report report = RunAsNobody();
+  EXPECT_EQ(ExpectBlock(report, "replication-privilege").at("fix"),
+            "ALTER ROLE \"" + role_ + "\" REPLICATION");
+  ExpectBlock(report, "replication-connection");
+  ExpectBlock(report, "publication-privilege");
+  ExpectBlock(report, "table-owner");
+  EXPECT_EQ(ExpectBlock(report, "select-privilege").at("fix"), "GRANT pg_read_all_data TO \"" + role_ + "\"");
+  ExpectBlock(report, "create-privilege");
+  EXPECT_EQ(Expect(report, "replica-role", "WARN").at("fix"),
+            "GRANT SET ON PARAMETER session_replication_role TO \"" + role_ + "\"");
+}
+
+TEST_F(CheckAsNobody, PrivilegesGrantedAsToldAreEnough) {
+  pair_.RunOnSource("create table t (id int primary key)");
+  pair_.RunOnSource("alter role " + role_ + " replication; grant postgres to " + role_ +
+                    "; grant create on database " + pair_.name() + " to " + role_);
+  pair_.RunOnTarget("grant set on parameter session_replication_role to " + role_ +
+                    "; grant create on database " + pair_.name() + " to " + role_);
+  const Report report = RunAsNobody();
+  EXPECT_EQ(report.exit_code, 0) << report.result;
+}
+
+TEST_F(CheckAsNobody, RowSecurityThatHidesRowsBlocks) {
+  pair_.RunOnSource("create table t (id int primary key); alter table t enable row level security");
+  Expect(Run(), "row-security", "PASS");
+  ExpectBlock(RunAsNobody(), "row-security");
+}
+
+TEST_F(CheckAsNobody, TriggersThatWouldFireBlockWithoutReplicaRole) {
+  pair_.RunOnBoth("create table a (id int primary key); create table b (id int primary key references a)");
+  ExpectBlock(RunAsNobody({"--schema", "none"}), "replica-role");
+}
+
+TEST_F(Check, WalLevelReplicaBlocks) {
+  ThrowawayServerOptions options;
+  options.name = "replica-level";
+  options.settings = {{"wal_level", "replica"}};
+  const auto server = ThrowawayServer::Start(options);
+  ASSERT_TRUE(server.ok()) << server.status();
+  const Report report = RunWith((*server)->Conninfo("postgres"), pair_.target_conninfo());
+  const json check = ExpectBlock(report, "wal-level");
+  EXPECT_THAT(check.at("evidence").get<std::string>(), HasSubstr("wal_level is replica"));
+  EXPECT_THAT(check.at("fix").get<std::string>(), HasSubstr("ALTER SYSTEM SET wal_level = logical"));
+}
+
+TEST_F(Check, UnreachableTargetIsNotAVerdict) {
+  pair_.RunOnSource("create table t (id int primary key)");
+  const Report report = RunWith(pair_.source_conninfo(), "host=127.0.0.1 port=1");
+  EXPECT_EQ(report.exit_code, 5);
+  EXPECT_FALSE(report.result.at("ok").get<bool>());
+  EXPECT_THAT(report.result.at("error").get<std::string>(), HasSubstr("cannot connect to the target"));
+}
+
+constexpr const char* kPgBouncer = "/usr/sbin/pgbouncer";
+
+// A port of the loopback interface that was free a moment ago.
+int FreePort() {
+  const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof(address);
+  auto* generic = reinterpret_cast<sockaddr*>(&address);
+  EXPECT_EQ(::bind(fd, generic, length), 0);
+  EXPECT_EQ(::getsockname(fd, generic, &length), 0);
+  ::close(fd);
+  return ntohs(address.sin_port);
+}
+
+// A PgBouncer before a server, in transaction mode.
+class Pooler {
+ public:
+  explicit Pooler(const ThrowawayServer& server) : port_(FreePort()) {
+    std::string path = (std::filesystem::temp_directory_path() / "walferry-pooler-XXXXXX").string();
+    EXPECT_NE(::mkdtemp(path.data()), nullptr);
+    directory_ = path;
+    std::filesystem::permissions(directory_, std::filesystem::perms::all);
+    std::ofstream(directory_ / "pgbouncer.ini")
+        << "[databases]\n* = host=127.0.0.1 user=postgres port=" << server.port()
+        << "\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = " << port_
+        << "\nauth_type = any\npool_mode = transaction\nunix_socket_dir =\n"
+        << (::geteuid() == 0 ? "user = postgres\n" : "");
+    ChildOptions options;
+    options.argv = {kPgBouncer, directory_ / "pgbouncer.ini"};
+    options.stderr_path = directory_ / "log";
+    absl::StatusOr<ChildProcess> child = ChildProcess::Start(options);
+    EXPECT_TRUE(child.ok()) << child.status();
+    child_ = *std::move(child);
+  }
+  ~Pooler() {
+    child_.reset();
+    std::filesystem::remove_all(directory_);
+  }
+  // host=127.0.0.1 …, once it answers.
+  std::string Conninfo(const std::string& database) {
+    const std::string conninfo =
+        "host=127.0.0.1 user=postgres port=" + std::to_string(port_) + " dbname=" + database;
+    ConnectOptions options;
+    options.conninfo = conninfo;
+    EXPECT_TRUE(WaitUntil([&] { return Connection::Open(options).ok(); }))
+        << ReadTextFile(directory_ / "log");
+    return conninfo;
+  }
+
+ private:
+  const int port_;
+  std::filesystem::path directory_;
+  std::optional<ChildProcess> child_;
+};
+
+TEST_F(Check, TransactionPoolerBlocksOnEitherSide) {
+  if (!std::filesystem::exists(kPgBouncer)) GTEST_SKIP() << kPgBouncer << " is not installed";
+  pair_.RunOnSource("create table t (id int primary key)");
+  {
+    Pooler pooler(TargetServer());
+    const Report report = RunWith(pair_.source_conninfo(), pooler.Conninfo(pair_.name()));
+    EXPECT_THAT(ExpectBlock(report, "target-pooler").at("evidence").get<std::string>(),
+                HasSubstr("transaction mode"));
+  }
+  Pooler pooler(SourceServer());
+  const Report report = RunWith(pooler.Conninfo(pair_.name()), pair_.target_conninfo());
+  ExpectBlock(report, "source-pooler");
+  EXPECT_THAT(ExpectBlock(report, "replication-connection").at("fix").get<std::string>(),
+              HasSubstr("pooler"));
+}
+
+}  // namespace
+}  // namespace walferry
