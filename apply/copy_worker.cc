@@ -39,7 +39,7 @@ absl::Status LockUnlessRewritten(Connection& source, const TableCopyPlan& plan) 
   return Errorf(
       absl::StatusCode::kAborted,
       "table %s was rewritten on the source (TRUNCATE, VACUUM FULL, CLUSTER or ALTER TABLE) since the "
-      "snapshot that is being copied: run the command again, tables that are done stay done",
+      "snapshot that is being copied: it is copied under a new one; tables that are done stay done",
       table.ToString());
 }
 

@@ -23,8 +23,9 @@ absl::Status BeginInSnapshot(Connection& connection, const std::string& snapshot
   connection.Execute("ROLLBACK").IgnoreError();
   if (IsRetryable(begun)) return begun;
   return Errorf(absl::StatusCode::kAborted,
-                "the snapshot that is being copied is gone, because the connection that held it was lost (%s): run the "
-                "command again, tables that are done stay done",
+                "the snapshot that is being copied is gone, because the connection that held it was lost "
+                "(%s): the rest is "
+                "copied under a new one; tables that are done stay done",
                 MessageOf(begun));
 }
 

@@ -95,6 +95,7 @@ class Migration {
   bool exists_ = false;
   MigrationRecord record_;
   std::optional<ExportedSnapshot> snapshot_;  // While a copy under a slot's snapshot is under way.
+  int snapshots_taken_ = 0;                   // After the slot's own.
 };
 
 // IDENTIFY_SYSTEM over a connection of its own.

@@ -116,7 +116,6 @@ absl::Status Migration::Record() {
 }
 
 absl::Status Migration::PrepareAndCopy() {
-  int snapshots = 0;
   if (!exists_) WF_RETURN_IF_ERROR(Begin());
   while (record_.phase < Phase::kCatchUp) {
     if (stop_->requested()) return absl::CancelledError("stopped");
@@ -135,7 +134,7 @@ absl::Status Migration::PrepareAndCopy() {
       case Phase::kCopy: {
         if (!snapshot_) WF_RETURN_IF_ERROR(TakeAnotherSnapshot());
         const absl::Status copied = CopyPhase(snapshot_->name(), snapshot_->consistent_point());
-        if (!absl::IsAborted(copied) || ++snapshots == kSnapshotsMax) {
+        if (!absl::IsAborted(copied) || snapshots_taken_ == kSnapshotsMax) {
           WF_RETURN_IF_ERROR(copied);
         } else {
           LogInfo("%s", MessageOf(copied));
@@ -198,7 +197,9 @@ absl::Status Migration::SlotPhase() {
 // rest is copied under a new snapshot, of a slot that lives as long as this connection.
 absl::Status Migration::TakeAnotherSnapshot() {
   SlotRequest request;
-  request.name = record_.slot.substr(0, 50) + "_again";
+  // Names of its own, because the one before goes only when the source notices that its connection has ended.
+  request.name = absl::StrFormat("%s_again_%d_%d", record_.slot.substr(0, 40), source_.backend_pid(),
+                                 ++snapshots_taken_);
   request.temporary = true;
   request.export_snapshot = true;
   WF_ASSIGN_OR_RETURN(ExportedSnapshot snapshot,

@@ -170,7 +170,7 @@ TEST_F(TableCopyCrash, LostSnapshotIsSaidAndDoneTablesStayDone) {
   RunSql(exporter_, "commit");
   const absl::Status status = Copy();
   EXPECT_EQ(status.code(), absl::StatusCode::kAborted);
-  EXPECT_THAT(std::string(MessageOf(status)), HasSubstr("run the command again"));
+  EXPECT_THAT(std::string(MessageOf(status)), HasSubstr("under a new one; tables that are done stay done"));
   RunSql(exporter_, "begin");
   TakeSnapshot();
   ASSERT_TRUE(Copy().ok());
