@@ -12,6 +12,7 @@ void RegisterCommands(CommandSet& commands) {
   RegisterCutover(commands);
   RegisterCleanup(commands);
   RegisterDump(commands);
+  RegisterDemo(commands);
   RegisterVersion(commands);
   RegisterHelp(commands);
 }

@@ -9,6 +9,7 @@ void RegisterCheck(CommandSet& commands);
 void RegisterCleanup(CommandSet& commands);
 void RegisterCopy(CommandSet& commands);
 void RegisterCutover(CommandSet& commands);
+void RegisterDemo(CommandSet& commands);
 void RegisterDump(CommandSet& commands);
 void RegisterHelp(CommandSet& commands);
 void RegisterMigrate(CommandSet& commands);
