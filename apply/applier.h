@@ -26,7 +26,7 @@ struct ApplierOptions {
   std::string migration;  // Whose lanes and counters.
   int lanes = 1;
   // A change to a table in this map is applied only if its transaction's commit LSN is at or after the
-  // position (DESIGN.md §4). A table that is not in the map is applied always, or, with only_listed, skipped
+  // position. A table that is not in the map is applied always, or, with only_listed, skipped
   // and counted.
   std::map<TableName, Lsn> copied_at;
   bool only_listed = false;

@@ -1,4 +1,4 @@
-// Rules 1 to 3 of DESIGN.md as SQL: the position of a lane moves by compare-and-set inside the transaction of
+// The position of a lane moves by compare-and-set inside the transaction of
 // its data, and the source is told nothing that is not durably recorded on the target before.
 #pragma once
 

@@ -1,5 +1,4 @@
-// What a migration knows, kept in schema `walferry` on the target, so that any machine can continue it
-// (DESIGN.md §5).
+// What a migration knows, kept in schema `walferry` on the target, so that any machine can continue it.
 //
 //   walferry.migration      one row each: pinned source identity, slot, publication, phase, confirmed LSN
 //   walferry.lane           the position of each lane: moved by compare-and-set with the data

@@ -14,7 +14,7 @@
 
 namespace walferry {
 
-// Four different things, never collapsed into one another (DESIGN.md rule 6). The values are the wire's
+// Four different things, never collapsed into one another. The values are the wire's
 // bytes.
 enum class ColumnKind : char {
   kNull = 'n',

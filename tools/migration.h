@@ -1,4 +1,4 @@
-// The migration as a state machine whose state lies on the target (DESIGN.md §5). Each phase can be run
+// The migration as a state machine whose state lies on the target. Each phase can be run
 // again; `Run` after a crash, on this machine or another, goes on where the state says.
 #pragma once
 
@@ -102,8 +102,7 @@ class Migration {
 absl::StatusOr<SystemIdentity> IdentifySource(const std::string& conninfo, const std::string& name,
                                               const StopSignal& stop);
 
-// Fails unless the connection to a target that is not on this machine is encrypted and verified (DESIGN.md
-// rule 9).
+// Fails unless the connection to a target that is not on this machine is encrypted and verified.
 absl::Status CheckTargetIsTrusted(const Connection& target, bool allow_insecure_target);
 
 }  // namespace walferry
