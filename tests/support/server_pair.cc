@@ -121,12 +121,13 @@ std::map<std::string, std::string> TableContents(Connection& connection) {
   return contents;
 }
 
-DatabasePair::DatabasePair() {
+DatabasePair::DatabasePair(const std::string& source_options) {
   static std::atomic<int> count = 0;
   name_ = absl::StrFormat("test_%d_%d", getpid(), ++count);
   for (ThrowawayServer* server : {&SourceServer(), &TargetServer()}) {
     Connection connection = MustConnect(server->Conninfo("postgres"));
-    RunSql(connection, "create database " + QuoteIdentifier(name_));
+    const std::string options = server == &SourceServer() ? source_options : "";
+    RunSql(connection, "create database " + QuoteIdentifier(name_) + " " + options);
   }
 }
 

@@ -49,7 +49,8 @@ std::map<std::string, std::string> TableContents(Connection& connection);
 
 class DatabasePair {
  public:
-  DatabasePair();
+  // source_options: of the source's CREATE DATABASE, such as "ENCODING 'LATIN1' TEMPLATE template0".
+  explicit DatabasePair(const std::string& source_options = {});
   ~DatabasePair();  // Drops both, with the slots and connections that are in the way.
   DatabasePair(const DatabasePair&) = delete;
   DatabasePair& operator=(const DatabasePair&) = delete;
