@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -121,7 +122,7 @@ std::string ConfigurationQuoted(const std::string& value) {
 }
 
 std::string Tail(const std::string& text) {
-  return text.size() <= 2000 ? text : "…" + text.substr(text.size() - 2000);
+  return text.size() <= 2000 ? text : "..." + text.substr(text.size() - 2000);
 }
 
 }  // namespace
@@ -161,17 +162,19 @@ class ThrowawayServer::Impl {
   int port() const { return port_; }
 
   std::string Conninfo(const std::string& database) const {
-    std::string conninfo = absl::StrFormat("host=127.0.0.1 port=%d user=postgres dbname=%s", port_,
-                                           ConfigurationQuotedForLibpq(database));
-    if (!options_.password.empty()) {
-      conninfo += " password=" + ConfigurationQuotedForLibpq(options_.password);
-    }
+    std::string conninfo =
+        absl::StrFormat("host=127.0.0.1 port=%d user=postgres dbname=%s", port_, ConninfoValue(database));
+    if (!options_.password.empty()) conninfo += " password=" + ConninfoValue(options_.password);
     return conninfo;
   }
 
  private:
-  // libpq: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-KEYWORD-VALUE
-  static std::string ConfigurationQuotedForLibpq(const std::string& value) {
+  // https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-KEYWORD-VALUE
+  static std::string ConninfoValue(const std::string& value) {
+    const bool plain = !value.empty() && std::all_of(value.begin(), value.end(), [](unsigned char c) {
+      return std::isalnum(c) || c == '_' || c == '-' || c == '.';
+    });
+    if (plain) return value;
     std::string quoted = "'";
     for (const char c : value) {
       if (c == '\'' || c == '\\') quoted += '\\';
