@@ -2,9 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <iostream>
 #include <string_view>
 
@@ -14,6 +12,7 @@
 #include "tools/config.h"
 #include "tools/log.h"
 #include "tools/option.h"
+#include "tools/output.h"
 
 namespace walferry {
 namespace {
@@ -120,11 +119,10 @@ void HidePassword(int argc, char** argv, const std::string& conninfo) {
   }
 }
 
-// A result that could not be written is a failure, unless its reader went away on purpose (| head).
+// A result that could not be written is a failure, unless its reader went away.
 ExitCode FlushResult(ExitCode code) {
-  errno = 0;
-  if (std::cout.flush() || errno == EPIPE) return code;
-  LogFatal(absl::StrFormat("cannot write to stdout: %s", std::strerror(errno)));
+  if (FlushOutput(std::cout) != Flushed::kFailed) return code;
+  LogFatal("cannot write the result: is the disk full?");
   return ExitCode::kFailed;
 }
 

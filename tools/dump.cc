@@ -1,7 +1,6 @@
 #include "tools/dump.h"
 
 #include <poll.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -18,6 +17,7 @@
 #include "stream/transport.h"
 #include "tools/dump_context.h"
 #include "tools/dump_writer.h"
+#include "tools/output.h"
 
 namespace walferry {
 namespace {
@@ -99,7 +99,7 @@ class DumpStream {
   absl::Status HandleMessage(const XLogData& data);
   void NoteEnd(const Message& message);
   void Reached(Lsn position);
-  absl::Status FlushOutput();
+  absl::Status WriteOut();
   absl::Status Report(bool ask);
   void Wait();
 
@@ -152,7 +152,7 @@ absl::Status DumpStream::Start() {
 absl::Status DumpStream::Run() {
   while (!reached_ && !reader_gone_ && !stop_.requested()) {
     WF_RETURN_IF_ERROR(ReceiveAll());
-    WF_RETURN_IF_ERROR(FlushOutput());
+    WF_RETURN_IF_ERROR(WriteOut());
     if (ended_by_server_) {
       return absl::UnavailableError("the source ended the stream: it is shutting down");
     }
@@ -163,7 +163,7 @@ absl::Status DumpStream::Run() {
     Wait();
   }
   writer_.Finish();
-  WF_RETURN_IF_ERROR(FlushOutput());
+  WF_RETURN_IF_ERROR(WriteOut());
   WF_RETURN_IF_ERROR(Report(false));
   const absl::Status end = transport_->End(absl::Now() + kEndPatience);
   // The server sends the rest of a large transaction before it takes note; we have seen what we wanted.
@@ -181,7 +181,7 @@ absl::Status DumpStream::ReceiveAll() {
     if (received != Received::kFull) return absl::OkStatus();
     block_ = pool_.Take(transport_->needed_bytes());
     // Between two blocks, so that a long backlog is neither kept back here nor takes the walsender for dead.
-    WF_RETURN_IF_ERROR(FlushOutput());
+    WF_RETURN_IF_ERROR(WriteOut());
     if (reader_gone_) return absl::OkStatus();
     if (reply_now_ || absl::Now() >= next_report_) WF_RETURN_IF_ERROR(Report(false));
   }
@@ -224,15 +224,13 @@ void DumpStream::Reached(Lsn position) {
   if (until_ && position >= *until_) reached_ = true;
 }
 
-absl::Status DumpStream::FlushOutput() {
-  if (out_.flush()) return absl::OkStatus();
-  // The stream keeps no errno; a pipe without a reader says so itself.
-  pollfd output{.fd = STDOUT_FILENO, .events = 0, .revents = 0};
-  if (poll(&output, 1, 0) == 1 && (output.revents & POLLERR) != 0) {
-    reader_gone_ = true;
-    return absl::OkStatus();
+absl::Status DumpStream::WriteOut() {
+  const Flushed flushed = walferry::FlushOutput(out_);
+  if (flushed == Flushed::kFailed) {
+    return absl::ResourceExhaustedError("cannot write the output: is its disk full?");
   }
-  return Errorf(absl::StatusCode::kResourceExhausted, "cannot write the output: is its disk full?");
+  reader_gone_ = flushed == Flushed::kReaderGone;
+  return absl::OkStatus();
 }
 
 // Without consume only the write position is told, which the server needs to shut down and does not move the

@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "absl/time/clock.h"
+#include "stream/child_process.h"
 #include "tests/support/server_pair.h"
 #include "tests/support/walferry_process.h"
 
@@ -79,7 +81,7 @@ TEST_F(Dump, PrintsEveryChangeAndLeavesTheSlotWhereItIs) {
   pair_.RunOnSource("truncate t restart identity");
   const std::string before = SlotPosition();
   const std::vector<json> lines = Lines();
-  EXPECT_THAT(Kinds(lines),
+  ASSERT_THAT(Kinds(lines),
               ElementsAre("begin", "relation", "insert", "insert", "commit", "begin", "update", "commit",
                           "begin", "delete", "commit", "begin", "relation", "truncate", "commit"));
   EXPECT_EQ(lines[2].at("new"), (json{{"id", "1"}, {"a", "x"}}));
@@ -152,7 +154,7 @@ TEST_F(Dump, XidShowsOneTransaction) {
   const std::vector<json> all = Lines();
   const std::string xid = std::to_string(all.back().at("xid").get<int>());
   const std::vector<json> one = Lines({"--xid", xid});
-  EXPECT_THAT(Kinds(one), ElementsAre("begin", "insert", "commit"));
+  ASSERT_THAT(Kinds(one), ElementsAre("begin", "insert", "commit"));
   EXPECT_EQ(one[1].at("new").at("id"), "2");
 }
 
@@ -303,6 +305,40 @@ TEST_F(Dump, WhatDoesNotExistIsSaidInOneSentence) {
   pair_.RunOnSource("insert into t values (1, 'x')");
   Lines({"--consume"});
   EXPECT_EQ(Run({"--from", "0/1"}).exit_code, 1);
+}
+
+TEST_F(Dump, ReaderThatHadEnoughIsNoFailureAndAFullDiskIs) {
+  Prepare();
+  pair_.RunOnSource("insert into t select i, repeat('x', 100) from generate_series(1, 20000) i");
+  const std::string command = std::string(WALFERRY_BINARY) + " dump --source '" + pair_.source_conninfo() +
+                              "' --publication p --slot " + slot();
+  const auto run = [](const std::string& script) {
+    ChildOptions options;
+    options.argv = {"/bin/bash", "-o", "pipefail", "-c", script};
+    absl::StatusOr<ChildProcess> child = ChildProcess::Start(options);
+    EXPECT_TRUE(child.ok()) << child.status();
+    return child->Wait(absl::Now() + absl::Minutes(1));
+  };
+  EXPECT_EQ(run(command + " | head -1"), 0);
+  EXPECT_EQ(run(command + " --stats > /dev/full"), 1);
+  EXPECT_EQ(run(command + " > /dev/full"), 1);
+}
+
+TEST_F(Dump, ServerThatShutsDownFastIsNotHeldUp) {
+  ThrowawayServerOptions options;
+  options.name = "shutdown";
+  const auto server = ThrowawayServer::Start(options);
+  ASSERT_TRUE(server.ok()) << server.status();
+  Connection source = MustConnect((*server)->Conninfo("postgres"));
+  RunSql(source, "create table t (id int primary key); create publication p for all tables");
+  QueryText(source, "select pg_create_logical_replication_slot('s', 'pgoutput')");
+  RunSql(source, "insert into t values (1)");
+  WalferryProcess dump(
+      {"dump", "--source", (*server)->Conninfo("postgres"), "--publication", "p", "--slot", "s", "--follow"});
+  ASSERT_TRUE(WaitUntil([&] { return dump.out().find("commit ") != std::string::npos; })) << dump.err();
+  const absl::Status stopped = (*server)->Stop("fast");
+  EXPECT_TRUE(stopped.ok()) << stopped;
+  EXPECT_EQ(dump.Wait(), 75) << dump.err();
 }
 
 TEST_F(Dump, ProtocolVersionIsTheOneAskedFor) {
