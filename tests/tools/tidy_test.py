@@ -56,9 +56,8 @@ class TidyTest(unittest.TestCase):
                           "tools/a.cc:2: tools/ may not include tests/support/x.h")
 
     def test_finds_libpq_outside_its_files(self):
-        self.assert_finds({"apply/lane.cc": "#include <libpq-fe.h>\n"}, tidy.libpq_stays_in_its_files, "apply/lane.cc:1")
-        self.assert_finds({"apply/lane.cc": '#include "postgresql/libpq-fe.h"\n'}, tidy.libpq_stays_in_its_files,
-                          "apply/lane.cc:1")
+        for line in ["#include <libpq-fe.h>\n", '#include "postgresql/libpq-fe.h"\n']:
+            self.assert_finds({"apply/lane.cc": line}, tidy.libpq_stays_in_its_files, "apply/lane.cc:1")
 
     def test_finds_a_library_of_tools_below(self):
         for name in ["spdlog/spdlog.h", "CLI/CLI.hpp", "httplib.h", "nlohmann/json.hpp"]:
@@ -70,12 +69,16 @@ class TidyTest(unittest.TestCase):
 
     def test_finds_markers(self):
         marker = "FIX" + "ME"
-        self.assert_finds({"apply/a.cc": f"\n// {marker}: later\n"}, tidy.nothing_is_left_over, f"apply/a.cc:2: {marker}")
+        self.assert_finds({"apply/a.cc": f"\n// {marker}: later\n"}, tidy.nothing_is_left_over,
+                          f"apply/a.cc:2: {marker}")
 
     def test_finds_long_files_and_lines(self):
         self.assert_finds({"apply/a.cc": "\n" * 501}, tidy.sizes_fit, "501 lines")
         self.assert_finds({"apply/a.h": "\n" * 261}, tidy.sizes_fit, "261 lines")
         self.assert_finds({"apply/a.cc": "x" * 116}, tidy.sizes_fit, "116 columns")
+        sql = 'f(R"sql(\n' + "x" * 200 + '\n)sql", R"(one line)");\n'
+        self.assertEqual(findings({"apply/a.cc": sql}, tidy.sizes_fit), [])
+        self.assert_finds({"apply/a.cc": sql + "x" * 117}, tidy.sizes_fit, "apply/a.cc:4: 117 columns")
 
     def test_finds_characters_beyond_ascii(self):
         self.assert_finds({"apply/a.cc": "// caf\u00e9 and \u2026\n"}, tidy.sources_are_ascii, "U+00E9")
@@ -91,7 +94,8 @@ class TidyTest(unittest.TestCase):
         self.assertEqual(findings({"README.md": "a/work/b $root/home ${x}/root\n"}, rule), [])
 
     def test_finds_references_to_missing_files(self):
-        self.assert_finds({"apply/a.cc": "// see PLAN" + ".md for more\n"}, tidy.references_lead_somewhere, "apply/a.cc:1")
+        self.assert_finds({"apply/a.cc": "// see PLAN" + ".md for more\n"}, tidy.references_lead_somewhere,
+                          "apply/a.cc:1")
         self.assert_finds({"apply/a.cc": "// Tested by tests/none_test.cc\n"}, tidy.tests_that_are_named_exist,
                           "tests/none_test.cc")
 
@@ -119,9 +123,20 @@ class TidyTest(unittest.TestCase):
 
 FAKE_PROGRAM = """#!/bin/sh
 if [ "$1" = go ]; then
-  printf 'Runs\\n\\nOptions:\\n  -h,--help                   Print this\\n  --fast                      Not --slow\\n'
+  echo 'Runs
+
+Options:
+  -h,--help                   Print this
+  --fast                      Not --slow'
 else
-  printf 'Options:\\n  --source TEXT               Where from\\n\\nSubcommands:\\n  go                          Runs\\n'
+  echo 'Options:
+  --source TEXT               Where from
+
+Subcommands:
+  go                          Runs
+
+TOML:
+  source = 1'
 fi
 """
 
