@@ -63,8 +63,11 @@ absl::Time Fence::NextDue() {
     due = last_ + std::max(options_.fence_interval, kIdleInterval);
   }
   const absl::MutexLock lock(&mutex_);
-  if (std::exchange(hurry_, false) && due != absl::InfiniteFuture()) due = absl::InfinitePast();
-  return due == absl::InfiniteFuture() ? due : std::max(due, not_before_);
+  if (due == absl::InfiniteFuture()) {
+    hurry_ = false;
+    return due;
+  }
+  return std::max(hurry_ ? absl::InfinitePast() : due, not_before_);
 }
 
 void Fence::Run() {
@@ -97,6 +100,10 @@ void Fence::FinishRun() {
 }
 
 absl::Status Fence::CommitOne() {
+  {
+    const absl::MutexLock lock(&mutex_);
+    hurry_ = false;
+  }
   if (!connection_ || !connection_->alive()) WF_RETURN_IF_ERROR(Open());
   const Progress::Confirmable now = progress_.confirmable();
   Confirmation confirmation;
@@ -122,6 +129,11 @@ void Fence::Retry(const absl::Status& error) {
     return;
   }
   not_before_ = absl::Now() + backoff_.Next();
+  {
+    // What was due stays due.
+    const absl::MutexLock lock(&mutex_);
+    hurry_ = true;
+  }
   if (!IsRetryable(error) && absl::IsAborted(error)) return lost_();
   failing_since_ = std::min(failing_since_, absl::Now());
   if (!IsRetryable(error) || absl::Now() - failing_since_ > options_.retry_for) {

@@ -1,5 +1,6 @@
 // What happens when the target, or the way to it, fails: nothing is lost, nothing is applied twice.
 #include <random>
+#include <thread>
 
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
@@ -29,6 +30,12 @@ class ApplierRecovery : public ApplyTest {
         Target("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = "
                "'applier_" +
                pair_.name() + "' AND " + condition));
+  }
+
+  void StartTargetAgain() {
+    ASSERT_TRUE(TargetServer().StartAgain().ok());
+    // Lets the pair notice that its own connection is gone.
+    pair_.target().Execute("SELECT 1").status().IgnoreError();
   }
 
   bool AwaitEqual() {
@@ -136,11 +143,20 @@ TEST_F(ApplierRecovery, PositionMovedByAnotherWriterIsNoticedAfterAReconnect) {
   const std::string waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'applier_" +
                               pair_.name() + "' AND wait_event_type = 'Lock'";
   ASSERT_TRUE(WaitUntil([&] { return QueryText(other, waiting) == "1"; }));
-  // The other writer takes over as soon as the row of the lane is free.
+  // The other writer queues behind the lane's row lock, and has it before the lane is back.
+  std::thread writer([&] {
+    Connection connection = MustConnect(pair_.target_conninfo());
+    RunSql(connection, "UPDATE walferry.lane SET position = position + 1");
+  });
+  const std::string queued =
+      "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE "
+      "'UPDATE walferry.lane%' AND datname = current_database()";
+  ASSERT_TRUE(WaitUntil([&] { return QueryText(other, queued) == "1"; }));
   RunSql(other,
-         "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND "
+         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND "
          "application_name = 'applier_" +
-             pair_.name() + "'; UPDATE walferry.lane SET position = position + 1");
+             pair_.name() + "'");
+  writer.join();
   RunSql(pair_.target(), "COMMIT");
   ASSERT_TRUE(WaitUntil([&] { return stream.ended(); }));
   EXPECT_EQ(stream.End(false).code(), absl::StatusCode::kAborted);
@@ -243,7 +259,7 @@ TEST_F(ApplierRecovery, CommitsThatTheTargetLostInACrashAreAskedForAgain) {
   ASSERT_TRUE(WaitUntil([&] { return stream.applier().progress().applied > confirmed; }));
   const Lsn applied = stream.applier().progress().applied;
   ASSERT_TRUE(TargetServer().Stop("immediate").ok());
-  ASSERT_TRUE(TargetServer().StartAgain().ok());
+  StartTargetAgain();
   EXPECT_LT(LanePosition(), applied) << "the crash lost nothing, so nothing was tested";
   EXPECT_LE(stream.applier().progress().confirmed, LanePosition());
   // The lane has nothing to do and does not know; the fence finds out.
@@ -263,7 +279,7 @@ TEST_F(ApplierRecovery, WaitsForATargetThatIsAwayAndGivesUpInTheEnd) {
     ASSERT_TRUE(TargetServer().Stop("fast").ok());
     pair_.RunOnSource("INSERT INTO log VALUES (1)");
     ASSERT_TRUE(WaitUntil([&] { return stream.Count(ApplierEvent::Kind::kReconnecting) > 0; }));
-    ASSERT_TRUE(TargetServer().StartAgain().ok());
+    StartTargetAgain();
     EXPECT_TRUE(AwaitEqual());
     EXPECT_TRUE(stream.End().ok());
   }
@@ -274,7 +290,7 @@ TEST_F(ApplierRecovery, WaitsForATargetThatIsAwayAndGivesUpInTheEnd) {
   pair_.RunOnSource("INSERT INTO log VALUES (2)");
   EXPECT_TRUE(WaitUntil([&] { return stream.ended(); }));
   EXPECT_EQ(stream.End(false).code(), absl::StatusCode::kUnavailable);
-  ASSERT_TRUE(TargetServer().StartAgain().ok());
+  StartTargetAgain();
 }
 
 TEST_F(ApplierRecovery, StopWhileTheTargetIsAway) {
@@ -286,7 +302,7 @@ TEST_F(ApplierRecovery, StopWhileTheTargetIsAway) {
   const absl::Time before = absl::Now();
   stream.End().IgnoreError();
   EXPECT_LT(absl::Now() - before, absl::Seconds(30));
-  ASSERT_TRUE(TargetServer().StartAgain().ok());
+  StartTargetAgain();
   ASSERT_TRUE(CatchUp().ok());
   ExpectEqualContent(pair_);
 }

@@ -34,7 +34,9 @@ TEST_F(PipelineTest, MuchMoreThanTheLimitInBothDirections) {
   // Also single rows above the limit, and answers that are larger than any buffer.
   for (int i = 0; i < 3000; ++i) {
     ASSERT_TRUE(Insert(pipeline, std::to_string(i), std::string(i % 500 == 0 ? 200'000 : 1'000, 'x')).ok());
-    if (i % 100 == 0) ASSERT_TRUE(pipeline.Send("SELECT repeat('y', 100000)").ok());
+    if (i % 100 == 0) {
+      ASSERT_TRUE(pipeline.Send("SELECT repeat('y', 100000)").ok());
+    }
   }
   ASSERT_TRUE(pipeline.Leave().ok());
   EXPECT_EQ(affected_.size(), 3000U);
