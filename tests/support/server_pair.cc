@@ -17,6 +17,7 @@ namespace {
 std::unique_ptr<ThrowawayServer> MustStart(const std::string& name) {
   ThrowawayServerOptions options;
   options.name = name;
+  options.settings = {{"max_prepared_transactions", "20"}};
   absl::StatusOr<std::unique_ptr<ThrowawayServer>> server = ThrowawayServer::Start(options);
   if (!server.ok()) {
     std::cerr << "no test server: " << server.status() << std::endl;

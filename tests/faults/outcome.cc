@@ -1,0 +1,34 @@
+#include "tests/faults/outcome.h"
+
+#include <nlohmann/json.hpp>
+
+#include "gtest/gtest.h"
+
+namespace walferry {
+
+Environment EnvironmentOf(DatabasePair& pair) {
+  return {{"WALFERRY_SOURCE", pair.source_conninfo()}, {"WALFERRY_TARGET", pair.target_conninfo()}};
+}
+
+void ExpectCaughtUpAndEqual(DatabasePair& pair) {
+  const Environment environment = EnvironmentOf(pair);
+  const WalferryRun migrate = RunWalferry({"migrate", "--until", "caught-up"}, environment, absl::Minutes(3));
+  EXPECT_EQ(migrate.exit_code, 0) << migrate.err;
+  ExpectEqualContent(pair);
+
+  const WalferryRun verify = RunWalferry({"--json", "verify"}, environment);
+  EXPECT_EQ(verify.exit_code, 0) << verify.err << verify.out;
+  EXPECT_TRUE(nlohmann::json::parse(verify.out).at("ok").get<bool>()) << verify.out;
+
+  const WalferryRun run = RunWalferry({"--json", "status"}, environment);
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const nlohmann::json status = nlohmann::json::parse(run.out);
+  EXPECT_EQ(status.at("source").at("error"), "");
+  EXPECT_EQ(status.at("slot").at("wal_status"), "reserved");
+  for (const nlohmann::json& table : status.at("tables")) {
+    EXPECT_EQ(table.at("missing_rows"), 0) << table;
+    EXPECT_EQ(table.at("conflicts"), 0) << table;
+  }
+}
+
+}  // namespace walferry
