@@ -94,7 +94,7 @@ absl::Status CheckReplicationConnection(CheckContext& context, CheckRun& check) 
   if (sqlstate == "53300") fix = RestartParameterFix(context.source_provider, "max_wal_senders", "20");
   if (sqlstate == "28000")
     fix = "allow the user and database in pg_hba.conf: logical replication needs an ordinary entry";
-  check.Block(absl::StrFormat("a replication connection is refused: %s", MessageOf(status)), fix);
+  check.Block(absl::StrFormat("refused: %s", MessageOf(status)), fix);
   return absl::OkStatus();
 }
 
@@ -203,6 +203,15 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = $1)
     return absl::OkStatus();
   }
   if (context.migration && context.migration->slot == name) {
+    WF_ASSIGN_OR_RETURN(const std::optional<SlotInfo> own, InspectSlot(context.source, name));
+    if (own && own->wal_status == "lost") {
+      check.Block(absl::StrFormat(
+                      "the source has dropped WAL that slot \"%s\" needed (wal_status is lost): changes are "
+                      "missing, and this migration cannot go on",
+                      name),
+                  "walferry cleanup --yes, raise max_slot_wal_keep_size, and begin anew");
+      return absl::OkStatus();
+    }
     check.Pass(absl::StrFormat("slot and publication \"%s\" are this migration's own", name));
     return absl::OkStatus();
   }
@@ -210,7 +219,7 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = $1)
                             : slot              ? "a slot"
                                                 : "a publication";
   check.Block(
-      absl::StrFormat("%s with the name \"%s\" exist already, and no migration on the target knows them",
+      absl::StrFormat("%s with the name \"%s\" exists already, and no migration on the target knows of it",
                       taken, name),
       "give another --name, or, when they are left over: " +
           std::string(slot ? "SELECT pg_drop_replication_slot(" + QuoteLiteral(name) + "); " : "") +
@@ -291,23 +300,28 @@ SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'wal_sender_time
 
 constexpr std::array kChecks = {
     CheckDefinition{"source-version", CheckSide::kSource, "version", CheckVersion},
-    CheckDefinition{"source-primary", CheckSide::kSource, "primary", CheckPrimary},
-    CheckDefinition{"wal-level", CheckSide::kSource, "WAL level", CheckWalLevel},
+    CheckDefinition{"source-primary", CheckSide::kSource, "primary", CheckPrimary, CheckNeed::kStream},
+    CheckDefinition{"wal-level", CheckSide::kSource, "WAL level", CheckWalLevel, CheckNeed::kStream},
     CheckDefinition{"replication-privilege", CheckSide::kSource, "right to replicate",
-                    CheckReplicationPrivilege},
+                    CheckReplicationPrivilege, CheckNeed::kStream},
     CheckDefinition{"replication-connection", CheckSide::kSource, "replication connection",
-                    CheckReplicationConnection},
+                    CheckReplicationConnection, CheckNeed::kStream},
     CheckDefinition{"source-pooler", CheckSide::kSource, "direct connection", CheckPooler},
-    CheckDefinition{"slots-free", CheckSide::kSource, "replication slots", CheckFreeSlots},
-    CheckDefinition{"senders-free", CheckSide::kSource, "WAL senders", CheckFreeSenders},
-    CheckDefinition{"slot-retention", CheckSide::kSource, "WAL kept for slots", CheckSlotRetention},
-    CheckDefinition{"slots-inactive", CheckSide::kSource, "other slots", CheckOtherSlots},
-    CheckDefinition{"names-taken", CheckSide::kSource, "name of the migration", CheckNames},
-    CheckDefinition{"open-transactions", CheckSide::kSource, "open transactions", CheckOpenTransactions},
+    CheckDefinition{"slots-free", CheckSide::kSource, "replication slots", CheckFreeSlots,
+                    CheckNeed::kStream},
+    CheckDefinition{"senders-free", CheckSide::kSource, "WAL senders", CheckFreeSenders, CheckNeed::kStream},
+    CheckDefinition{"slot-retention", CheckSide::kSource, "WAL kept for slots", CheckSlotRetention,
+                    CheckNeed::kStream},
+    CheckDefinition{"slots-inactive", CheckSide::kSource, "other slots", CheckOtherSlots, CheckNeed::kStream},
+    CheckDefinition{"names-taken", CheckSide::kSource, "name of the migration", CheckNames,
+                    CheckNeed::kStream},
+    CheckDefinition{"open-transactions", CheckSide::kSource, "open transactions", CheckOpenTransactions,
+                    CheckNeed::kStream},
     CheckDefinition{"prepared-transactions", CheckSide::kSource, "prepared transactions",
-                    CheckPreparedTransactions},
+                    CheckPreparedTransactions, CheckNeed::kStream},
     CheckDefinition{"xid-age", CheckSide::kSource, "transaction ids", CheckXidAge},
-    CheckDefinition{"sender-timeout", CheckSide::kSource, "WAL sender timeout", CheckSenderTimeout},
+    CheckDefinition{"sender-timeout", CheckSide::kSource, "WAL sender timeout", CheckSenderTimeout,
+                    CheckNeed::kStream},
 };
 
 }  // namespace

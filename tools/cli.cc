@@ -78,7 +78,7 @@ void AddGlobalOptions(CLI::App& app, Globals& globals) {
       ->run_callback_for_default(false);
   app.add_option("--work-dir", globals.work_dir, "Where transactions that do not fit into memory are spooled")
       ->envname("WALFERRY_DIR")
-      ->capture_default_str()
+      ->default_str("$XDG_STATE_HOME/walferry")
       ->type_name("DIR");
   AddDurationOption(app, "--retry-for", globals.retry_for,
                     "How long to try again after a connection was lost")
@@ -133,6 +133,15 @@ int ReportParseError(const CLI::App& app, const CLI::ParseError& error) {
   return static_cast<int>(ExitCode::kUsage);
 }
 
+int ReportUnexpected(const CLI::App& app) {
+  const std::vector<std::string> unexpected = app.remaining(/*recurse=*/true);
+  const std::vector<CLI::App*> chosen = app.get_subcommands();
+  LogFatal(absl::StrFormat("unexpected argument %s: see walferry help%s",
+                           unexpected.empty() ? "" : unexpected.front(),
+                           chosen.empty() ? "" : " " + chosen.front()->get_name()));
+  return static_cast<int>(ExitCode::kUsage);
+}
+
 }  // namespace
 
 int RunCli(int argc, char** argv, const StopSignal& stop) {
@@ -146,10 +155,13 @@ int RunCli(int argc, char** argv, const StopSignal& stop) {
   app.set_version_flag("--version", "walferry " WALFERRY_VERSION);
   app.require_subcommand(0, 1);
   app.footer(kFooter);
+  app.get_formatter()->label("SUBCOMMAND", "COMMAND");
   CommandSet commands(app);
   RegisterCommands(commands);
   try {
     app.parse(argc, argv);
+  } catch (const CLI::ExtrasError&) {
+    return ReportUnexpected(app);
   } catch (const CLI::ParseError& error) {
     return ReportParseError(app, error);
   }

@@ -13,6 +13,7 @@ const CLI::App* FindCommand(const CLI::App& app, std::string_view name) {
 
 CLI::App& CommandSet::Add(CommandDescription description, CommandFunction run) {
   CLI::App* parser = app_.add_subcommand(description.name, description.summary);
+  parser->group("Commands");
   // Global options may stand after the command, too.
   parser->fallthrough();
   if (!description.examples.empty()) parser->footer("Examples:\n" + description.examples);

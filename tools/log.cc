@@ -96,7 +96,7 @@ struct Output {
   bool terminal = false;
 
   Output() {
-    logger.set_formatter(std::make_unique<spdlog::pattern_formatter>("%Y-%m-%d %H:%M:%S.%e %-5l %v"));
+    logger.set_formatter(std::make_unique<spdlog::pattern_formatter>("%Y-%m-%d %H:%M:%S.%e %-7l %v"));
   }
 };
 

@@ -46,7 +46,7 @@ void ProgressLine::Show(std::string_view bar, std::string_view text) {
 void ProgressLine::Finish(std::string_view text) {
   if (shown_) ShowProgressLine("");
   shown_ = false;
-  LogInfo("%-8s %s", title_, text);
+  LogInfo("%s", text);
 }
 
 std::string Bar(double fraction, int width) {

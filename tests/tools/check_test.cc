@@ -267,6 +267,34 @@ TEST_F(Check, WalLevelReplicaBlocks) {
   EXPECT_THAT(check.at("fix").get<std::string>(), HasSubstr("ALTER SYSTEM SET wal_level = logical"));
 }
 
+TEST_F(Check, OwnMigrationIsNoObstacleUnlessItsSlotIsLost) {
+  ThrowawayServerOptions options;
+  options.name = "keeps-little";
+  options.settings = {{"max_slot_wal_keep_size", "1MB"}};
+  const auto server = ThrowawayServer::Start(options);
+  ASSERT_TRUE(server.ok()) << server.status();
+  const std::string source = (*server)->Conninfo("postgres");
+  Connection connection = MustConnect(source);
+  RunSql(connection, "create table t (id int primary key); insert into t values (1)");
+  const WalferryRun migrate = RunWalferry({"migrate", "--source", source, "--target", pair_.target_conninfo(),
+                                           "--name", pair_.name(), "--until", "caught-up"});
+  ASSERT_EQ(migrate.exit_code, 0) << migrate.err;
+  const Report running = RunWith(source, pair_.target_conninfo());
+  EXPECT_EQ(running.exit_code, 0) << running.result;
+  Expect(running, "names-taken", "PASS");
+  Expect(running, "tables-empty", "PASS");
+
+  ASSERT_TRUE(WaitUntil([&] {
+    RunSql(connection, "insert into t select max(id) + 1 from t");
+    QueryText(connection, "select pg_switch_wal()");
+    RunSql(connection, "checkpoint");
+    return QueryText(connection, "select wal_status from pg_replication_slots") == "lost";
+  }));
+  EXPECT_THAT(
+      ExpectBlock(RunWith(source, pair_.target_conninfo()), "names-taken").at("evidence").get<std::string>(),
+      HasSubstr("cannot go on"));
+}
+
 TEST_F(Check, UnreachableTargetIsNotAVerdict) {
   pair_.RunOnSource("create table t (id int primary key)");
   const Report report = RunWith(pair_.source_conninfo(), "host=127.0.0.1 port=1");

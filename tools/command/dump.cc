@@ -82,7 +82,8 @@ void RegisterDump(CommandSet& commands) {
            "  walferry dump --source service=shop --slot s --publication p --until now --consume",
        .needs_source = true},
       [flags](const CommandContext& context) { return RunDump(*flags, context); });
-  command.add_option("--slot", flags->slot, "A pgoutput slot; default: a temporary one, which begins now");
+  command.add_option("--slot", flags->slot, "A pgoutput slot; default: a temporary one, which begins now")
+      ->type_name("NAME");
   command.add_option("--publication", flags->publications, "Comma list of publications")
       ->delimiter(',')
       ->required()
