@@ -136,7 +136,8 @@ Lane::Work Lane::NextWork() {
     busy_ = work.has_value();
     if (work) return *work;
     changed_.SignalAll();
-    changed_.WaitWithTimeout(&mutex_, kGlance);
+    // Nothing tells when the memory budget runs out under an unfinished transaction.
+    changed_.WaitWithTimeout(&mutex_, builder_.has_open() ? kGlance : absl::InfiniteDuration());
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -88,6 +89,7 @@ class Lane {
   absl::Status Capture(absl::Status status);
   void Committed(Lsn position);
   void ReportBatch();
+  void ReportMissing(const TableName& table, std::int64_t rows);
   void Settle(const absl::Status& status);
   // Asks for the stream again. Returns kCancelled, which ends the work in hand.
   absl::Status GiveUp();
@@ -124,6 +126,11 @@ class Lane {
   absl::Time failing_since_ = absl::InfiniteFuture();  // InfiniteFuture: it is not.
   Backoff backoff_;
   std::set<TableName> said_skipped_;
+  struct MissingRows {
+    std::int64_t unsaid = 0;
+    absl::Time said = absl::InfinitePast();
+  };
+  std::map<TableName, MissingRows> missing_rows_;
 
   absl::Mutex mutex_;
   absl::CondVar changed_;

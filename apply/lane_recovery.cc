@@ -9,6 +9,8 @@
 namespace walferry {
 namespace {
 
+constexpr absl::Duration kMissingInterval = absl::Seconds(5);
+
 // An unknown table or column, or a plan that no longer fits: the target's tables may have been changed.
 bool SaysTablesChanged(const absl::Status& error) {
   const std::string sqlstate = SqlstateOf(error);
@@ -47,18 +49,16 @@ absl::Status Lane::Connect() {
   return absl::OkStatus();
 }
 
-// After a commit: what there is to say about the batch.
+// After a commit: what there is to count and to say about the batch.
 void Lane::ReportBatch() {
+  context_.tally.Add(batch_tally_);
   for (const auto& [table, counters] : batch_tally_.tables) {
-    if (counters.missing_rows == 0) continue;
-    Say(ApplierEvent::Kind::kMissingRow,
-        absl::StrFormat("%d changes of %s were for rows that are not on the target", counters.missing_rows,
-                        table.ToString()),
-        table);
+    if (counters.missing_rows > 0) ReportMissing(table, counters.missing_rows);
   }
   for (const SkippedChange& skipped : batch_skipped_) {
     Say(ApplierEvent::Kind::kConflictSkipped, DescribeSkipped(skipped), skipped.change.table);
   }
+  if (said_skipped_.size() == tables_.out_of_scope().size()) return;
   for (const TableName& table : tables_.out_of_scope()) {
     if (!said_skipped_.insert(table).second) continue;
     Say(ApplierEvent::Kind::kSkippedTable,
@@ -67,7 +67,18 @@ void Lane::ReportBatch() {
             table.ToString()),
         table);
   }
-  context_.tally.Add(batch_tally_);
+}
+
+// At once the first time, then gathered: a table that differs may miss a row in each of many small batches.
+void Lane::ReportMissing(const TableName& table, std::int64_t rows) {
+  MissingRows& missing = missing_rows_[table];
+  missing.unsaid += rows;
+  if (absl::Now() - missing.said < kMissingInterval) return;
+  missing.said = absl::Now();
+  Say(ApplierEvent::Kind::kMissingRow,
+      absl::StrFormat("%d changes of %s were for rows that are not on the target",
+                      std::exchange(missing.unsaid, 0), table.ToString()),
+      table);
 }
 
 void Lane::Settle(const absl::Status& status) {
