@@ -182,7 +182,7 @@ absl::StatusOr<std::vector<std::string>> ComparableColumns(Connection& source, C
   WF_ASSIGN_OR_RETURN(const auto source_facts, ReadTableFacts(source, {table}));
   WF_ASSIGN_OR_RETURN(const auto target_facts, ReadTableFacts(target, {table}));
   if (source_facts.empty() || target_facts.empty()) {
-    return Errorf(absl::StatusCode::kFailedPrecondition, "table %s is missing on the %s", table.ToString(),
+    return Errorf(absl::StatusCode::kFailedPrecondition, "missing on the %s",
                   source_facts.empty() ? "source" : "target");
   }
   std::vector<std::string> columns;

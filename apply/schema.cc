@@ -39,7 +39,10 @@ bool LacksAnotherObject(const absl::Status& status) {
 absl::Status CreatePreDataInTransaction(Connection& target, const MigrationRecord& migration,
                                         const SchemaDump& dump) {
   WF_RETURN_IF_ERROR(target.Execute(kBeginScript).status());
-  if (!dump.pre_data_sql.empty()) WF_RETURN_IF_ERROR(target.Execute(dump.pre_data_sql).status());
+  if (!dump.pre_data_sql.empty()) {
+    const absl::Status made = target.Execute(dump.pre_data_sql).status();
+    if (!made.ok()) return Annotate(made, "the source's schema cannot be made on the target");
+  }
   WF_RETURN_IF_ERROR(InsertObjects(target, migration.name, dump.post_data));
   WF_RETURN_IF_ERROR(UpdateMigration(target, migration));
   return target.Execute("COMMIT").status();

@@ -156,6 +156,19 @@ absl::StatusOr<bool> StateSchemaExists(Connection& target) {
   WF_ASSIGN_OR_RETURN(std::optional<std::string> format, FoundFormat(target));
   if (!format.has_value()) return false;
   WF_RETURN_IF_ERROR(CheckFormat(*format));
+  WF_ASSIGN_OR_RETURN(const Result readable,
+                      target.Execute("SELECT pg_catalog.has_schema_privilege('walferry', 'USAGE') AND "
+                                     "pg_catalog.has_table_privilege(c.oid, 'SELECT'), "
+                                     "pg_catalog.pg_get_userbyid(c.relowner) FROM pg_catalog.pg_class c "
+                                     "WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace "
+                                     "WHERE nspname = 'walferry') AND c.relname = 'migration'"));
+  if (readable.rows() > 0 && !readable.GetBool(0, 0)) {
+    return Errorf(
+        absl::StatusCode::kFailedPrecondition,
+        "schema walferry of the target belongs to role %s, and role %s may not read it: connect to the "
+        "target as %s, or as a member of it",
+        readable.Get(0, 1), target.user(), readable.Get(0, 1));
+  }
   return true;
 }
 

@@ -56,11 +56,16 @@ absl::Status Session::Run(const std::function<std::optional<Lsn>()>& until) {
       backoff.Reset();
     }
     const std::string why = end.ok() ? WhyAgain(*end) : std::string(MessageOf(end.status()));
-    if (absl::Now() - last_success > options_.retry_for) {
-      return Errorf(absl::StatusCode::kUnavailable, "The source did not come back within %s: %s",
-                    absl::FormatDuration(options_.retry_for), why);
-    }
     const bool slot_is_active = !end.ok() && SqlstateOf(end.status()) == "55006";
+    if (absl::Now() - last_success > options_.retry_for) {
+      const std::string patience = absl::FormatDuration(options_.retry_for);
+      if (slot_is_active) {
+        return Errorf(absl::StatusCode::kUnavailable,
+                      "%s, and still is after %s: stop its other reader first", why, patience);
+      }
+      return Errorf(absl::StatusCode::kUnavailable, "The source did not come back within %s: %s", patience,
+                    why);
+    }
     observe_({slot_is_active ? SessionEvent::Kind::kSlotActive : SessionEvent::Kind::kReconnecting,
               why + ". Trying again"});
     WF_RETURN_IF_ERROR(Pause(backoff.Next()));

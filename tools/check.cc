@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/check_context.h"
+#include "tools/endpoint.h"
 
 namespace walferry {
 namespace {
@@ -18,16 +19,9 @@ ConnectOptions ReadOnlySession(const std::string& conninfo, const StopSignal& st
   return options;
 }
 
-absl::StatusOr<Connection> OpenSide(const std::string& conninfo, std::string_view side,
-                                    const StopSignal& stop) {
-  absl::StatusOr<Connection> connection = Connection::Open(ReadOnlySession(conninfo, stop));
-  if (!connection.ok())
-    return Annotate(connection.status(), absl::StrFormat("cannot connect to the %s", side));
-  return connection;
-}
-
 absl::Status RunGroup(std::span<const CheckDefinition> checks, CheckContext& context) {
   for (const CheckDefinition& definition : checks) {
+    if (definition.need == CheckNeed::kStream && !context.options.streams) continue;
     CheckRun run(context.report, definition.id, definition.side, definition.subject);
     const absl::Status status = definition.run(context, run);
     if (status.ok()) continue;
@@ -40,7 +34,14 @@ absl::Status RunGroup(std::span<const CheckDefinition> checks, CheckContext& con
 
 absl::Status LookAround(CheckContext& context) {
   WF_ASSIGN_OR_RETURN(context.source_provider, DetectProvider(context.source));
-  WF_ASSIGN_OR_RETURN(context.all_tables, ListSourceTables(context.source));
+  absl::StatusOr<std::vector<SourceTable>> tables = ListSourceTables(context.source);
+  if (SqlstateOf(tables.status()) == "55P03") {
+    return Annotate(
+        tables.status(),
+        "a table of the source is locked by a session that changes it, so its size cannot be asked for: "
+        "wait for that session, or end it, and run again");
+  }
+  WF_ASSIGN_OR_RETURN(context.all_tables, std::move(tables));
   context.tables = context.options.tables.Select(context.all_tables);
   if (context.target == nullptr) return absl::OkStatus();
   WF_ASSIGN_OR_RETURN(context.target_provider, DetectProvider(*context.target));
@@ -83,10 +84,10 @@ int CheckReport::count(CheckLevel level) const {
 }
 
 absl::StatusOr<CheckReport> RunChecks(const CheckOptions& options, const StopSignal& stop) {
-  WF_ASSIGN_OR_RETURN(Connection source, OpenSide(options.source, "source", stop));
+  WF_ASSIGN_OR_RETURN(Connection source, ConnectTo(Endpoint::kSource, ReadOnlySession(options.source, stop)));
   std::optional<Connection> target;
   if (!options.target.empty()) {
-    WF_ASSIGN_OR_RETURN(target, OpenSide(options.target, "target", stop));
+    WF_ASSIGN_OR_RETURN(target, ConnectTo(Endpoint::kTarget, ReadOnlySession(options.target, stop)));
   }
   CheckReport report;
   CheckContext context{.options = options,

@@ -53,11 +53,15 @@ class CheckRun {
   const std::string subject_;
 };
 
+// What a check is for: a first copy as well as a stream, or the stream alone.
+enum class CheckNeed { kCopy, kStream };
+
 struct CheckDefinition {
   const char* id;
   CheckSide side;
   const char* subject;
   absl::Status (*run)(CheckContext& context, CheckRun& check);
+  CheckNeed need = CheckNeed::kCopy;
 };
 
 std::span<const CheckDefinition> SourceServerChecks();

@@ -216,11 +216,14 @@ WHERE last_value IS NOT NULL AND NOT cycle AND increment_by > 0
 
 constexpr std::array kChecks = {
     CheckDefinition{"tables", CheckSide::kSource, "tables", CheckTables},
-    CheckDefinition{"publication-privilege", CheckSide::kSource, "right to publish", CheckCreatePrivilege},
-    CheckDefinition{"table-owner", CheckSide::kSource, "ownership of tables", CheckOwnership},
+    CheckDefinition{"publication-privilege", CheckSide::kSource, "right to publish", CheckCreatePrivilege,
+                    CheckNeed::kStream},
+    CheckDefinition{"table-owner", CheckSide::kSource, "ownership of tables", CheckOwnership,
+                    CheckNeed::kStream},
     CheckDefinition{"select-privilege", CheckSide::kSource, "right to read", CheckSelect},
     CheckDefinition{"row-security", CheckSide::kSource, "row-level security", CheckRowSecurity},
-    CheckDefinition{"replica-identity", CheckSide::kSource, "replica identity", CheckReplicaIdentity},
+    CheckDefinition{"replica-identity", CheckSide::kSource, "replica identity", CheckReplicaIdentity,
+                    CheckNeed::kStream},
     CheckDefinition{"not-replicated", CheckSide::kSource, "not replicated", CheckNotCarried},
     CheckDefinition{"large-objects", CheckSide::kSource, "large objects", CheckLargeObjects},
     CheckDefinition{"sequences", CheckSide::kSource, "sequences", CheckSequences},

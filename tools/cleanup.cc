@@ -5,28 +5,25 @@
 #include "apply/state.h"
 #include "stream/publication.h"
 #include "stream/slot.h"
+#include "tools/endpoint.h"
 
 namespace walferry {
 namespace {
 
-absl::StatusOr<Connection> Connect(const std::string& conninfo, std::string_view side,
-                                   const StopSignal& stop) {
+absl::StatusOr<Connection> Connect(Endpoint endpoint, const std::string& conninfo, const StopSignal& stop) {
   ConnectOptions options;
   options.conninfo = conninfo;
   options.application_name = "walferry cleanup";
   options.stop = &stop;
-  auto connection = Connection::Open(options);
-  if (!connection.ok())
-    return Annotate(connection.status(), absl::StrFormat("cannot connect to the %s", side));
-  return connection;
+  return ConnectTo(endpoint, options);
 }
 
 }  // namespace
 
 absl::StatusOr<CleanupPlan> PlanCleanup(const std::string& source, const std::string& target,
                                         const std::string& name, const StopSignal& stop) {
-  WF_ASSIGN_OR_RETURN(Connection on_source, Connect(source, "source", stop));
-  WF_ASSIGN_OR_RETURN(Connection on_target, Connect(target, "target", stop));
+  WF_ASSIGN_OR_RETURN(Connection on_source, Connect(Endpoint::kSource, source, stop));
+  WF_ASSIGN_OR_RETURN(Connection on_target, Connect(Endpoint::kTarget, target, stop));
   WF_ASSIGN_OR_RETURN(const bool has_state, StateSchemaExists(on_target));
   std::optional<MigrationRecord> record;
   if (has_state) {
@@ -62,11 +59,11 @@ absl::StatusOr<CleanupPlan> PlanCleanup(const std::string& source, const std::st
 
 absl::Status RunCleanup(const CleanupPlan& plan, const std::string& source, const std::string& target,
                         const std::string& name, const StopSignal& stop) {
-  WF_ASSIGN_OR_RETURN(Connection on_source, Connect(source, "source", stop));
+  WF_ASSIGN_OR_RETURN(Connection on_source, Connect(Endpoint::kSource, source, stop));
   if (!plan.slot.empty()) WF_RETURN_IF_ERROR(DropSlot(on_source, plan.slot));
   if (!plan.publication.empty()) WF_RETURN_IF_ERROR(DropPublication(on_source, plan.publication));
   // The state goes last: as long as it is there, cleanup can be run again.
-  WF_ASSIGN_OR_RETURN(Connection on_target, Connect(target, "target", stop));
+  WF_ASSIGN_OR_RETURN(Connection on_target, Connect(Endpoint::kTarget, target, stop));
   return DeleteMigration(on_target, name);
 }
 

@@ -28,6 +28,8 @@ void InstallSignalHandlers() {
   sigaction(SIGTERM, &action, nullptr);
   // A reader of stdout that went away is an error of the write, not the end of the process.
   signal(SIGPIPE, SIG_IGN);
+  // So is a limit on the size of files: the spool says so.
+  signal(SIGXFSZ, SIG_IGN);
 }
 
 }  // namespace

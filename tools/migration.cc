@@ -5,20 +5,21 @@
 
 #include "apply/sequence.h"
 #include "stream/slot.h"
+#include "tools/endpoint.h"
 #include "tools/log.h"
 #include "tools/table_match.h"
 
 namespace walferry {
 namespace {
 
-absl::StatusOr<Connection> Connect(const std::string& conninfo, const std::string& name,
+absl::StatusOr<Connection> Connect(Endpoint endpoint, const std::string& conninfo, const std::string& name,
                                    const StopSignal* stop, bool replication = false) {
   ConnectOptions options;
   options.conninfo = conninfo;
   options.application_name = "walferry " + name;
   options.replication = replication;
   options.stop = stop;
-  return Connection::Open(options);
+  return ConnectTo(endpoint, options);
 }
 
 }  // namespace
@@ -33,18 +34,17 @@ absl::Status CheckTargetIsTrusted(const Connection& target, bool allow_insecure_
 
 absl::StatusOr<SystemIdentity> IdentifySource(const std::string& conninfo, const std::string& name,
                                               const StopSignal& stop) {
-  WF_ASSIGN_OR_RETURN(Connection replication, Connect(conninfo, name, &stop, /*replication=*/true));
+  WF_ASSIGN_OR_RETURN(Connection replication,
+                      Connect(Endpoint::kSource, conninfo, name, &stop, /*replication=*/true));
   return IdentifySystem(replication);
 }
 
 absl::StatusOr<Migration> Migration::Open(MigrationOptions options, const StopSignal& stop) {
-  auto source = Connect(options.source, options.name, &stop);
-  if (!source.ok()) return Annotate(source.status(), "cannot connect to the source");
-  auto target = Connect(options.target, options.name, nullptr);
-  if (!target.ok()) return Annotate(target.status(), "cannot connect to the target");
-  WF_RETURN_IF_ERROR(CheckTargetIsTrusted(*target, options.allow_insecure_target));
+  WF_ASSIGN_OR_RETURN(Connection source, Connect(Endpoint::kSource, options.source, options.name, &stop));
+  WF_ASSIGN_OR_RETURN(Connection target, Connect(Endpoint::kTarget, options.target, options.name, nullptr));
+  WF_RETURN_IF_ERROR(CheckTargetIsTrusted(target, options.allow_insecure_target));
 
-  Migration migration(std::move(options), stop, *std::move(source), *std::move(target));
+  Migration migration(std::move(options), stop, std::move(source), std::move(target));
   const std::string& name = migration.options_.name;
   WF_ASSIGN_OR_RETURN(const bool locked, TryLockMigration(migration.target_, name));
   if (!locked) {
@@ -92,6 +92,15 @@ absl::Status Migration::CheckPinnedIdentity() {
   return absl::OkStatus();
 }
 
+absl::Status Migration::CheckStreams() const {
+  if (!record_.slot.empty()) return absl::OkStatus();
+  return Errorf(
+      absl::StatusCode::kFailedPrecondition,
+      "%s is a copy that was interrupted, not a migration: finish it with walferry copy, forget it with "
+      "walferry cleanup, or choose another --name",
+      record_.name);
+}
+
 absl::Status Migration::SetPhase(Phase phase) {
   record_.phase = phase;
   WF_RETURN_IF_ERROR(UpdateMigration(target_, record_));
@@ -124,8 +133,14 @@ absl::Status Migration::AdoptSlot(const std::string& slot, const std::string& pu
         "--publication",
         publication);
   }
+  WF_RETURN_IF_ERROR(CheckPatternsMatch(source_, options_.tables));
   WF_ASSIGN_OR_RETURN(std::vector<TableName> tables, PublishedTables(source_, publication));
   std::erase_if(tables, [this](const TableName& table) { return !options_.tables.Matches(table); });
+  if (tables.empty()) {
+    return Errorf(absl::StatusCode::kFailedPrecondition,
+                  "publication %s has none of the chosen tables: look at --publication and --tables",
+                  publication);
+  }
   WF_RETURN_IF_ERROR(CheckTablesMatch(source_, target_, tables));
 
   record_ = MigrationRecord{};
@@ -151,16 +166,23 @@ absl::Status Migration::AdoptSlot(const std::string& slot, const std::string& pu
 absl::StatusOr<FollowResult> Migration::Stream(const FollowUntil& until,
                                                const std::function<void(const RuntimeSnapshot&)>& watch) {
   WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
-  // The monitor's thread has target_ to itself while the stream runs.
-  const auto note_catching_up = [&](const RuntimeSnapshot& snapshot) {
+  const auto note_catching_up = [this](const RuntimeSnapshot& snapshot) {
     if (record_.phase == Phase::kCatchUp && snapshot.wal_end.valid() && snapshot.bottleneck == "none" &&
         snapshot.applied >= record_.copy_lsn && SetPhase(Phase::kFollow).ok()) {
       LogInfo("caught up: the target follows the source");
     }
+  };
+  // The monitor's thread has target_ to itself while the stream runs.
+  const auto look = [&](const RuntimeSnapshot& snapshot) {
+    note_catching_up(snapshot);
     watch(snapshot);
   };
   const bool only_listed = record_.owns_publication || !options_.tables.selects_all();
-  return Follow(options_.follow, record_, tables, only_listed, until, target_, *stop_, note_catching_up);
+  absl::StatusOr<FollowResult> result =
+      Follow(options_.follow, record_, tables, only_listed, until, target_, *stop_, look);
+  // A short run ends before the monitor has seen it.
+  if (result.ok()) note_catching_up(result->runtime);
+  return result;
 }
 
 absl::StatusOr<SequenceReport> Migration::SetAllSequences() {

@@ -51,6 +51,9 @@ class Migration {
   // From wherever the migration stands to Phase::kCatchUp: publication, slot, schema, copy, indexes.
   absl::Status PrepareAndCopy();
 
+  // Fails where the state is that of an interrupted CopyOnce(), which has nothing to stream.
+  absl::Status CheckStreams() const;
+
   // Makes a migration of an existing slot and publication whose tables are on the target already (`stream`).
   absl::Status AdoptSlot(const std::string& slot, const std::string& publication);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "tools/endpoint.h"
 #include "tools/quantity.h"
 
 namespace walferry {
@@ -39,7 +40,7 @@ absl::Status ReadSource(const std::string& source, StatusReport& report) {
   ConnectOptions connect;
   connect.conninfo = source;
   connect.connect_timeout = absl::Seconds(5);
-  WF_ASSIGN_OR_RETURN(Connection connection, Connection::Open(connect));
+  WF_ASSIGN_OR_RETURN(Connection connection, ConnectTo(Endpoint::kSource, connect));
   WF_ASSIGN_OR_RETURN(report.source_wal_end, CurrentWalLsn(connection));
   if (report.migration.slot.empty()) return absl::OkStatus();
   WF_ASSIGN_OR_RETURN(report.slot, InspectSlot(connection, report.migration.slot));
@@ -84,7 +85,7 @@ absl::StatusOr<StatusReport> ReadStatus(const std::string& source, const std::st
                                         const std::string& name) {
   ConnectOptions connect;
   connect.conninfo = target;
-  WF_ASSIGN_OR_RETURN(Connection connection, Connection::Open(connect));
+  WF_ASSIGN_OR_RETURN(Connection connection, ConnectTo(Endpoint::kTarget, connect));
   WF_ASSIGN_OR_RETURN(const bool has_state, StateSchemaExists(connection));
   std::optional<MigrationRecord> record;
   if (has_state) {
@@ -165,11 +166,14 @@ std::string StatusToText(const StatusReport& report) {
   std::string text;
   absl::StrAppendFormat(&text, "migration   %s, phase %s, %s\n", report.migration.name,
                         PhaseName(report.migration.phase), report.running ? "running" : "not running");
-  absl::StrAppendFormat(&text, "lag         %s\n", LagText(runtime));
-  absl::StrAppendFormat(&text, "positions   source %s > received %s > applied %s > durable %s\n",
-                        runtime.wal_end.ToString(), runtime.received.ToString(), runtime.applied.ToString(),
-                        runtime.confirmed.ToString());
-  if (report.running) {
+  const bool streams = report.migration.phase >= Phase::kCatchUp;
+  if (streams) {
+    absl::StrAppendFormat(&text, "lag         %s\n", LagText(runtime));
+    absl::StrAppendFormat(&text, "positions   source %s > received %s > applied %s > durable %s\n",
+                          runtime.wal_end.ToString(), runtime.received.ToString(), runtime.applied.ToString(),
+                          runtime.confirmed.ToString());
+  }
+  if (streams && report.running) {
     absl::StrAppendFormat(&text, "rates       %.0f changes/s, %.0f transactions/s, %s/s; bottleneck: %s\n",
                           runtime.changes_per_s, runtime.txns_per_s, FormatBytes(runtime.bytes_per_s),
                           runtime.bottleneck);

@@ -19,6 +19,16 @@ std::string Join(const std::vector<std::string>& names) {
 
 }  // namespace
 
+absl::Status CheckPatternsMatch(Connection& source, const TableFilter& filter) {
+  WF_ASSIGN_OR_RETURN(const std::vector<SourceTable> tables, ListSourceTables(source));
+  const std::vector<std::string> unmatched = filter.Unmatched(tables);
+  if (unmatched.empty()) return absl::OkStatus();
+  return Errorf(absl::StatusCode::kFailedPrecondition,
+                "no table of the source matches %s: correct --tables and --exclude-tables (names are "
+                "case-sensitive; * is a wildcard)",
+                Join(unmatched));
+}
+
 absl::Status CheckTablesMatch(Connection& source, Connection& target, const std::vector<TableName>& tables) {
   WF_ASSIGN_OR_RETURN(const auto source_facts, ReadTableFacts(source, tables));
   WF_ASSIGN_OR_RETURN(const auto target_facts, ReadTableFacts(target, tables));
@@ -47,19 +57,6 @@ absl::Status CheckTablesMatch(Connection& source, Connection& target, const std:
                   Join(missing_columns));
   }
   return absl::OkStatus();
-}
-
-absl::Status CheckTablesEmpty(Connection& target, const std::vector<TableName>& tables) {
-  std::vector<std::string> filled;
-  for (const TableName& table : tables) {
-    WF_ASSIGN_OR_RETURN(const Result row,
-                        target.Execute("SELECT FROM " + QuoteName(table.schema, table.name) + " LIMIT 1"));
-    if (row.rows() > 0) filled.push_back(table.ToString());
-  }
-  if (filled.empty()) return absl::OkStatus();
-  return Errorf(absl::StatusCode::kFailedPrecondition,
-                "the target holds rows in %s already: empty it, or leave it out with --exclude-tables",
-                Join(filled));
 }
 
 }  // namespace walferry

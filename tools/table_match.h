@@ -1,17 +1,20 @@
-// Whether the target has what the source's tables need, by name: asked before anything is written.
+// Whether the source has the tables that were chosen, and the target what they need: asked before anything is
+// written.
 #pragma once
 
 #include <vector>
 
 #include "stream/connection.h"
 #include "stream/publication.h"
+#include "tools/table_filter.h"
 
 namespace walferry {
 
+// kFailedPrecondition naming patterns of the user's choice that no table of the source matches: each is a
+// typo, or a table that would silently be left out.
+absl::Status CheckPatternsMatch(Connection& source, const TableFilter& filter);
+
 // kFailedPrecondition naming the first tables or columns that the target lacks, and what to do.
 absl::Status CheckTablesMatch(Connection& source, Connection& target, const std::vector<TableName>& tables);
-
-// kFailedPrecondition naming the first tables of the target that hold rows already.
-absl::Status CheckTablesEmpty(Connection& target, const std::vector<TableName>& tables);
 
 }  // namespace walferry

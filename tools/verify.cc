@@ -12,7 +12,9 @@
 #include "absl/time/clock.h"
 #include "apply/state.h"
 #include "stream/slot.h"
+#include "tools/endpoint.h"
 #include "tools/quantity.h"
+#include "tools/table_match.h"
 
 namespace walferry {
 namespace {
@@ -20,12 +22,12 @@ namespace {
 // Looks at a table that differs, the first one included.
 constexpr int kLooks = 3;
 
-absl::StatusOr<Connection> Connect(const std::string& conninfo, const StopSignal& stop) {
+absl::StatusOr<Connection> Connect(Endpoint endpoint, const std::string& conninfo, const StopSignal& stop) {
   ConnectOptions options;
   options.conninfo = conninfo;
   options.application_name = "walferry verify";
   options.stop = &stop;
-  return Connection::Open(options);
+  return ConnectTo(endpoint, options);
 }
 
 struct Pair {
@@ -34,11 +36,9 @@ struct Pair {
 };
 
 absl::StatusOr<Pair> ConnectBoth(const VerifyOptions& options, const StopSignal& stop) {
-  auto source = Connect(options.source, stop);
-  if (!source.ok()) return Annotate(source.status(), "cannot connect to the source");
-  auto target = Connect(options.target, stop);
-  if (!target.ok()) return Annotate(target.status(), "cannot connect to the target");
-  return Pair{*std::move(source), *std::move(target)};
+  WF_ASSIGN_OR_RETURN(Connection source, Connect(Endpoint::kSource, options.source, stop));
+  WF_ASSIGN_OR_RETURN(Connection target, Connect(Endpoint::kTarget, options.target, stop));
+  return Pair{std::move(source), std::move(target)};
 }
 
 absl::Status OnBoth(Pair& pair, const std::string& sql) {
@@ -177,6 +177,7 @@ bool VerifyReport::ok() const {
 absl::StatusOr<VerifyReport> Verify(const VerifyOptions& options, const StopSignal& stop,
                                     const std::function<void(const TableVerdict&)>& done) {
   WF_ASSIGN_OR_RETURN(Pair pair, ConnectBoth(options, stop));
+  WF_RETURN_IF_ERROR(CheckPatternsMatch(pair.source, options.tables));
   WF_ASSIGN_OR_RETURN(std::vector<TableName> tables, ChooseTables(options, pair));
   if (tables.empty()) {
     return Errorf(absl::StatusCode::kFailedPrecondition,

@@ -2,14 +2,19 @@
 
 #include "tools/command/commands.h"
 #include "tools/command/migration_options.h"
+#include "tools/command/preflight.h"
 #include "tools/log.h"
 
 namespace walferry {
 namespace {
 
 absl::StatusOr<ExitCode> Copy(const MigrationFlags& flags, const CommandContext& context) {
-  WF_ASSIGN_OR_RETURN(MigrationOptions options, MakeMigrationOptions(context.globals, flags));
-  WF_ASSIGN_OR_RETURN(Migration migration, Migration::Open(std::move(options), context.stop));
+  WF_ASSIGN_OR_RETURN(const MigrationOptions options, MakeMigrationOptions(context.globals, flags));
+  WF_ASSIGN_OR_RETURN(Migration migration, Migration::Open(options, context.stop));
+  if (!migration.exists()) {
+    WF_ASSIGN_OR_RETURN(const bool clear, NothingBlocks(context, options, /*streams=*/false));
+    if (!clear) return ExitCode::kBlockers;
+  }
   WF_RETURN_IF_ERROR(migration.CopyOnce());
   LogInfo("copied; nothing of the copy is left behind on the source");
   return ExitCode::kDone;

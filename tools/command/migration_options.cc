@@ -10,7 +10,7 @@ constexpr absl::Duration kCaughtUpFreshness = absl::Seconds(2);
 
 std::string CheckUntil(const std::string& text) {
   if (text == "caught-up" || Lsn::Parse(text).ok()) return "";
-  return "--until takes caught-up or an LSN such as 16/B374D848";
+  return "\"" + text + "\" is neither caught-up nor an LSN such as 16/B374D848";
 }
 
 }  // namespace

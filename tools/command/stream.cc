@@ -24,6 +24,7 @@ absl::Status AdoptOrCompare(const StreamCommandFlags& flags, Migration& migratio
     }
     return migration.AdoptSlot(flags.slot, flags.publication);
   }
+  WF_RETURN_IF_ERROR(migration.CheckStreams());
   if ((!flags.slot.empty() && flags.slot != record.slot) ||
       (!flags.publication.empty() && flags.publication != record.publication)) {
     return Errorf(absl::StatusCode::kFailedPrecondition,

@@ -80,7 +80,7 @@ absl::StatusOr<ExitCode> RunVerify(const VerifyFlags& flags, const CommandContex
   });
   if (!report.ok()) {
     if (context.stop.requested()) return report.status();
-    LogFatal(absl::StrFormat("could not verify: %s", MessageOf(report.status())));
+    LogFatal(MessageOf(report.status()));
     return ExitCode::kCouldNotCheck;
   }
   context.out << (context.globals.json ? ReportToJson(*report) + "\n" : ReportToText(*report));
