@@ -74,6 +74,7 @@ absl::StatusOr<std::vector<ScriptEntry>> DumpSection(const std::string& program,
   WF_ASSIGN_OR_RETURN(const ChildConninfo conninfo, ConninfoForChild(options.source));
   std::vector<std::string> argv = {program,
                                    "--schema-only",
+                                   "--encoding=UTF8",  // As all our sessions; else it is the database's.
                                    absl::StrFormat("--section=%s", section),
                                    "--no-publications",
                                    "--no-subscriptions",
