@@ -63,4 +63,11 @@ bool MigrationTest::TargetComesTo(const std::string& query, const std::string& e
   return came;
 }
 
+void MigrationTest::RestartSource(const std::string& mode) {
+  ASSERT_TRUE(SourceServer().Stop(mode).ok());
+  // The pair notices that its connection is gone.
+  EXPECT_FALSE(pair_.source().Execute("SELECT 1").ok());
+  ASSERT_TRUE(SourceServer().StartAgain().ok());
+}
+
 }  // namespace walferry

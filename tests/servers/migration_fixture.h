@@ -59,6 +59,9 @@ class MigrationTest : public ::testing::Test {
   // Waits until the query gives `expected` on the target; a failure names what it gave instead.
   bool TargetComesTo(const std::string& query, const std::string& expected);
 
+  // mode: of pg_ctl stop.
+  void RestartSource(const std::string& mode);
+
   DatabasePair pair_;
 };
 

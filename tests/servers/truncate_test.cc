@@ -1,0 +1,101 @@
+// TRUNCATE of the source on the target.
+#include "tests/servers/migration_fixture.h"
+
+namespace walferry {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+class Truncate : public MigrationTest {};
+
+TEST_F(Truncate, OneAndSeveralTablesWithTheirRowsBeforeAndAfter) {
+  RunOnBoth(
+      "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); CREATE TABLE c (id int "
+      "PRIMARY KEY)");
+  Publish();
+  RunOnSource("INSERT INTO a VALUES (1); INSERT INTO b VALUES (1); INSERT INTO c VALUES (1)");
+  RunOnSource("BEGIN; INSERT INTO a VALUES (2); TRUNCATE a; INSERT INTO a VALUES (3); COMMIT");
+  RunOnSource("TRUNCATE b, c; INSERT INTO c VALUES (4)");
+  RunOnSource("BEGIN; TRUNCATE a, c; ROLLBACK");
+  Stream();
+  EXPECT_EQ(Target("SELECT id FROM a"), "3");
+  EXPECT_EQ(Target("SELECT count(*) FROM b"), "0");
+  EXPECT_EQ(Target("SELECT id FROM c"), "4");
+  EXPECT_EQ(TableStatus("public.c").at("truncates"), 1);
+}
+
+TEST_F(Truncate, RestartsIdentitiesOnlyWhereTheSourceDid) {
+  RunOnBoth(
+      "CREATE TABLE restarted (id serial PRIMARY KEY, a int); CREATE TABLE kept (id serial PRIMARY KEY, a "
+      "int)");
+  RunOnTarget("ALTER SEQUENCE restarted_id_seq RESTART 101; ALTER SEQUENCE kept_id_seq RESTART 101");
+  Publish();
+  RunOnSource("TRUNCATE restarted RESTART IDENTITY; TRUNCATE kept");
+  Stream();
+  EXPECT_EQ(Target("SELECT nextval('restarted_id_seq')"), "1");
+  EXPECT_EQ(Target("SELECT nextval('kept_id_seq')"), "101");
+}
+
+TEST_F(Truncate, CascadeTakesThePublishedTablesOfTheSourceAlone) {
+  RunOnBoth(
+      "CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (id int PRIMARY KEY, parent int "
+      "REFERENCES parent);"
+      "CREATE TABLE unpublished (id int PRIMARY KEY)");
+  RunOnTarget("INSERT INTO unpublished VALUES (1)");
+  Publish("FOR TABLE parent, child");
+  RunOnSource(
+      "INSERT INTO parent VALUES (1); INSERT INTO child VALUES (1, 1); INSERT INTO unpublished VALUES (2)");
+  RunOnSource("TRUNCATE parent, unpublished CASCADE; INSERT INTO parent VALUES (2)");
+  Stream();
+  EXPECT_EQ(Target("SELECT id FROM parent"), "2");
+  EXPECT_EQ(Target("SELECT count(*) FROM child"), "0");
+  EXPECT_EQ(Target("SELECT id FROM unpublished"), "1");
+}
+
+TEST_F(Truncate, TableThatOthersOfTheTargetReferToStopsTheStream) {
+  RunOnBoth("CREATE TABLE parent (id int PRIMARY KEY)");
+  RunOnTarget("CREATE TABLE own (id int PRIMARY KEY, parent int REFERENCES parent)");
+  Publish();
+  RunOnSource("INSERT INTO parent VALUES (1)");
+  RunOnSource("TRUNCATE parent; INSERT INTO parent VALUES (2)");
+  EXPECT_THAT(RefusalOf("stream"), AllOf(HasSubstr("parent"), HasSubstr("foreign key")));
+  EXPECT_EQ(Target("SELECT id FROM parent"), "1");
+  RunOnTarget("DROP TABLE own");
+  Stream();
+  EXPECT_EQ(Target("SELECT id FROM parent"), "2");
+}
+
+// Commits of the source wait for walferry as for any synchronous standby.
+class SynchronousStandby : public MigrationTest {
+ protected:
+  void SetStandby(const std::string& names) {
+    Connection connection = MustConnect(SourceServer().Conninfo("postgres"));
+    for (const std::string& statement : {std::string("SET synchronous_commit = local"),
+                                         "ALTER SYSTEM SET synchronous_standby_names = '" + names + "'",
+                                         std::string("SELECT pg_reload_conf()")}) {
+      RunSql(connection, statement);
+    }
+    EXPECT_TRUE(WaitUntil([&] { return QueryText(connection, "SHOW synchronous_standby_names") == names; }));
+  }
+  ~SynchronousStandby() override { SetStandby(""); }
+};
+
+TEST_F(SynchronousStandby, CommitsReturnWhenTheyAreOnTheTarget) {
+  RunOnBoth("CREATE TABLE t (id int PRIMARY KEY)");
+  Publish();
+  const auto stream = Begin("stream", SlotArguments());
+  RunOnSource("INSERT INTO t VALUES (1)");
+  ASSERT_TRUE(TargetComesTo("SELECT count(*) FROM t", "1"));
+  SetStandby("\"walferry " + name() + "\"");
+  RunOnSource("SET statement_timeout = '30s'");
+  for (int i = 2; i <= 4; ++i) {
+    RunOnSource("SET synchronous_commit = remote_apply; INSERT INTO t VALUES (" + std::to_string(i) + ")");
+    EXPECT_EQ(Target("SELECT max(id) FROM t"), std::to_string(i));
+  }
+  RunOnSource("TRUNCATE t");
+  EXPECT_EQ(Target("SELECT count(*) FROM t"), "0");
+}
+
+}  // namespace
+}  // namespace walferry
