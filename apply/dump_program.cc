@@ -61,6 +61,17 @@ int MajorVersionInPath(const StopSignal& stop) {
                                    : LeadingNumber(std::string_view(*version).substr(name + kName.size()));
 }
 
+// pg_dump tells of its errors in words alone. Those of a server that ended the connection, and of a deadlock
+// with a transaction of the application that locks tables in another order, pass by themselves.
+absl::StatusCode CodeOfFailure(std::string_view said) {
+  for (const std::string_view passing :
+       {"terminating connection", "server closed the connection",
+        "could not receive data from server"}) {
+    if (said.find(passing) != said.npos) return absl::StatusCode::kUnavailable;
+  }
+  return absl::StatusCode::kFailedPrecondition;
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> FindDumpProgram(int server_version) {
@@ -102,8 +113,7 @@ absl::StatusOr<std::string> RunForOutput(const std::vector<std::string>& argv,
   if (*exit_code == 0) return output.Text();
   std::string said = errors.Text();
   std::replace(said.begin(), said.end(), '\n', ' ');
-  return Errorf(absl::StatusCode::kFailedPrecondition, "%s failed with exit code %d: %s", argv.front(),
-                *exit_code, said);
+  return Errorf(CodeOfFailure(said), "%s failed with exit code %d: %s", argv.front(), *exit_code, said);
 }
 
 }  // namespace walferry

@@ -239,6 +239,24 @@ TEST_F(Schema, AnalyzeCoversLeavesAndRoots) {
             "f,p,p1,p2");
 }
 
+// pg_dump locks tables in an order of its own.
+TEST_F(Schema, DeadlockOfTheDumpWithTheApplicationIsWorthAnotherTry) {
+  pair_.RunOnSource("create table dumped_first (a int); create table dumped_last (a int)");
+  Connection application = MustConnect(pair_.source_conninfo());
+  RunSql(application, "set deadlock_timeout = '1h'; begin; lock table dumped_last in access exclusive mode");
+  const int server_version = pair_.source().server_version();
+  absl::Status status;
+  std::thread dump([&] { status = DumpSchema(options_, server_version, stop_).status(); });
+  EXPECT_TRUE(WaitUntil(
+      [&] { return QueryText(pair_.source(), "select count(*) from pg_locks where not granted") == "1"; }));
+  RunSql(application, "lock table dumped_first in access exclusive mode");
+  dump.join();
+  EXPECT_THAT(std::string(MessageOf(status)), HasSubstr("deadlock detected"));
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  RunSql(application, "commit");
+  EXPECT_TRUE(Dump().ok());
+}
+
 TEST(DumpProgram, ErrorIsThatOfTheProgram) {
   const StopSignal stop;
   const absl::Status status =
