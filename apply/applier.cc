@@ -1,4 +1,4 @@
-// Tested by tests/apply/applier_*_test.cc.
+// Tested by tests/apply/applier_recovery_test.cc and applier_progress_test.cc.
 #include "apply/applier.h"
 
 #include <utility>

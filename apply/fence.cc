@@ -94,6 +94,8 @@ bool Fence::Outstanding() const {
 
 void Fence::FinishRun() {
   absl::Status last = Outstanding() ? CommitOne() : absl::OkStatus();
+  // The connection may have been lost while nothing was due. A target that is away is not waited for.
+  if (IsRetryable(last)) last = CommitOne();
   const absl::MutexLock lock(&mutex_);
   finished_ = std::move(last);
   changed_.SignalAll();

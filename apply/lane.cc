@@ -1,4 +1,4 @@
-// Tested by tests/apply/applier_test.cc. What is done about failures stands in lane_recovery.cc.
+// Tested by tests/apply/applier_recovery_test.cc. What is done about failures stands in lane_recovery.cc.
 #include "apply/lane.h"
 
 #include <utility>

@@ -1,4 +1,4 @@
-// Tested by tests/apply/target_table_test.cc and statement_test.cc.
+// Tested by tests/apply/applier_tables_test.cc and statement_test.cc.
 #include "apply/table_map.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Tested by tests/apply/target_table_test.cc.
+// Tested by tests/apply/applier_tables_test.cc.
 #include "apply/target_table.h"
 
 #include <algorithm>

@@ -195,8 +195,8 @@ absl::Status TargetWriter::Commit() {
 absl::Status TargetWriter::Abandon() {
   cache_.Clear();
   if (connection_.alive() && pipeline_.entered()) {
-    // What failed is known already; what counts is whether the connection can be used again. Rows that are under way
-    // are still answered.
+    // What failed is known already; what counts is whether the connection can be used again. Rows that are
+    // under way are still answered.
     const absl::Status left = pipeline_.Leave();
     if (pipeline_.entered()) return left.ok() ? absl::UnavailableError("the connection is lost") : left;
   }
