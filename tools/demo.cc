@@ -355,7 +355,9 @@ absl::Status Demo::KeepServers() {
 }  // namespace
 
 absl::Status RunDemo(const DemoOptions& options, const StopSignal& stop, std::ostream& out) {
-  return Demo(options, stop, out).Run();
+  const absl::Status status = Demo(options, stop, out).Run();
+  if (absl::IsCancelled(status) && stop.requested()) out << "\nStopped. Both servers are gone." << std::endl;
+  return status;
 }
 
 }  // namespace walferry
