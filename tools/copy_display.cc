@@ -14,10 +14,13 @@ namespace {
 
 constexpr int kRedrawMs = 250;
 
+// Ranges that are done count for certain; within large ones the bytes on the wire tell roughly how far it is.
 double Fraction(const TableCopyProgress& progress) {
   const double expected = static_cast<double>(progress.bytes_expected);
-  if (expected <= 0) return 1;
-  return static_cast<double>(progress.bytes_expected_done) / expected;
+  if (expected <= 0) return 0;
+  const double certain = static_cast<double>(progress.bytes_expected_done) / expected;
+  const double rough = std::min(0.99, static_cast<double>(progress.bytes_copied) / expected);
+  return std::max(certain, rough);
 }
 
 std::string Describe(const TableCopyProgress& progress, absl::Time started, absl::Time now) {
