@@ -65,7 +65,7 @@ int MajorVersionInPath(const StopSignal& stop) {
 // with a transaction of the application that locks tables in another order, pass by themselves.
 absl::StatusCode CodeOfFailure(std::string_view said) {
   for (const std::string_view passing :
-       {"terminating connection", "server closed the connection",
+       {"deadlock detected", "terminating connection", "server closed the connection",
         "could not receive data from server"}) {
     if (said.find(passing) != said.npos) return absl::StatusCode::kUnavailable;
   }

@@ -17,7 +17,7 @@ void ExpectCaughtUpAndEqual(DatabasePair& pair) {
   ExpectEqualContent(pair);
 
   const WalferryRun verify = RunWalferry({"--json", "verify"}, environment);
-  EXPECT_EQ(verify.exit_code, 0) << verify.err << verify.out;
+  ASSERT_EQ(verify.exit_code, 0) << verify.err << verify.out;
   EXPECT_TRUE(nlohmann::json::parse(verify.out).at("ok").get<bool>()) << verify.out;
 
   const WalferryRun run = RunWalferry({"--json", "status"}, environment);

@@ -90,6 +90,8 @@ class Siege {
   }
 
   std::vector<std::string> Arguments() {
+    // The copy refuses binary values where a type does not allow it; the stream mixes.
+    const char* binary = Reached("catch-up") ? Choose({"auto", "on"}) : Choose({"auto", "off"});
     return {"--memory",
             Choose({"32MB", "64MB", "512MB"}),
             "migrate",
@@ -98,7 +100,7 @@ class Siege {
             "--streaming",
             Choose({"on", "on", "off"}),
             "--binary",
-            Choose({"auto", "auto", "on", "off"}),
+            binary,
             "--copy-jobs",
             Choose({"1", "3"}),
             "--index-jobs",
