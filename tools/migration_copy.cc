@@ -280,7 +280,7 @@ absl::StatusOr<bool> Migration::ForeignKeysMayComeEarly() {
 absl::Status Migration::CreateObjectsUpTo(ObjectStage last) {
   return CreateObjects(options_.target, record_.name, last, options_.index_jobs, *stop_,
                        [](const ObjectProgress& progress) {
-                         LogInfo("%s %s (%d of %d)", progress.object.kind, progress.object.name,
+                         LogInfo("created %s %s (%d of %d)", progress.object.kind, progress.object.name,
                                  progress.done, progress.total);
                        });
 }
@@ -291,7 +291,7 @@ absl::Status Migration::IndexPhase() {
   WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
   std::vector<TableName> names;
   for (const TableRecord& table : tables) names.push_back(table.table);
-  LogInfo("ANALYZE");
+  LogInfo("analyzing %d tables", names.size());
   WF_RETURN_IF_ERROR(AnalyzeTables(options_.target, names, options_.index_jobs, *stop_));
   return SetPhase(Phase::kCatchUp);
 }

@@ -33,10 +33,12 @@ void AddCopyFlags(CLI::App& command, CopyFlags& flags) {
       ->check(CLI::IsMember({"copy", "none"}))
       ->capture_default_str();
   command.add_option("--copy-jobs", flags.copy_jobs, "Workers of the first copy")
-      ->check(CLI::Range(1, 256))
+      ->check(CLI::Range(1, 256).description("1-256"))
+      ->type_name("N")
       ->capture_default_str();
   command.add_option("--index-jobs", flags.index_jobs, "Indexes and constraints built at the same time")
-      ->check(CLI::Range(1, 256))
+      ->check(CLI::Range(1, 256).description("1-256"))
+      ->type_name("N")
       ->capture_default_str();
 }
 
@@ -65,8 +67,10 @@ void AddStreamFlags(CLI::App& command, StreamFlags& flags) {
                   "and log it")
       ->check(CLI::IsMember({"stop", "skip-logged"}))
       ->capture_default_str();
-  command.add_option("--metrics-listen", flags.metrics_listen,
-                     "Serve /metrics (Prometheus) and /healthz at HOST:PORT while this runs");
+  command
+      .add_option("--metrics-listen", flags.metrics_listen,
+                  "Serve /metrics (Prometheus) and /healthz there while this runs")
+      ->type_name("HOST:PORT");
 }
 
 void AddUntilFlag(CLI::App& command, StreamFlags& flags) {
