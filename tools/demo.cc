@@ -93,6 +93,8 @@ class Demo {
   absl::StatusOr<std::string> Ask(Connection& connection, const std::string& sql) const;
   // Lets the shop live on for a while; ends early when a stop is requested.
   absl::Status Pass(absl::Duration duration);
+  // The same, and shows on a terminal how far the new server is behind.
+  absl::Status PassWatching(std::string_view title, absl::Duration duration);
   // Looks at the migration's state until `reached` says that it got there, while the program in the
   // background runs.
   absl::StatusOr<StatusReport> WatchUntil(const std::function<bool(const StatusReport&)>& reached);
@@ -152,6 +154,23 @@ absl::Status Demo::Pass(absl::Duration duration) {
   while (poll(&stop_requested, 1, timeout_ms) < 0 && errno == EINTR) {
   }
   return stop_.requested() ? absl::CancelledError("stopped") : absl::OkStatus();
+}
+
+std::string Behind(const StatusReport& report) {
+  const Lsn source = std::max(report.source_wal_end, report.migration.confirmed);
+  return absl::StrFormat("%s changes applied, %s behind", FormatCount(ChangesOf(report)),
+                         FormatBytes(static_cast<double>(source.value - report.migration.confirmed.value)));
+}
+
+absl::Status Demo::PassWatching(std::string_view title, absl::Duration duration) {
+  ProgressLine line(std::string(title), absl::InfiniteDuration());
+  const absl::Time end = absl::Now() + duration;
+  for (absl::Time now; (now = absl::Now()) < end;) {
+    const absl::StatusOr<StatusReport> report = ReadStatus(source_, target_, "demo");
+    if (report.ok()) line.Update(Behind(*report));
+    WF_RETURN_IF_ERROR(Pass(std::min(end - now, absl::Milliseconds(300))));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<StatusReport> Demo::WatchUntil(const std::function<bool(const StatusReport&)>& reached) {
@@ -244,7 +263,7 @@ absl::Status Demo::Migrate() {
       "Indexes built. It follows the old server, %s after the command. Meanwhile the shop took %s "
       "transactions.",
       FormatTimeSpan(absl::Now() - started), FormatCount(clients_->transactions() - transactions_before));
-  return Pass(kFollowing);
+  return PassWatching("follow", kFollowing);
 }
 
 absl::Status Demo::PullThePlug() {
@@ -256,7 +275,7 @@ absl::Status Demo::PullThePlug() {
   transactions_at_kill_ = clients_->transactions();
   WF_ASSIGN_OR_RETURN(const StatusReport killed, ReadStatus(source_, target_, "demo"));
   changes_at_kill_ = ChangesOf(killed);
-  WF_RETURN_IF_ERROR(Pass(kOutage));
+  WF_RETURN_IF_ERROR(PassWatching("nobody", kOutage));
   clients_->SetRate(kUsualRate);
   Tell("For %s nobody follows. The shop goes on: %s transactions wait in the old server's log.",
        FormatTimeSpan(kOutage), FormatCount(clients_->transactions() - transactions_at_kill_));
@@ -269,8 +288,14 @@ absl::Status Demo::Continue() {
   WF_ASSIGN_OR_RETURN(const Lsn goal, CurrentWalLsn(connection));
   const absl::Time started = absl::Now();
   WF_RETURN_IF_ERROR(program_->Start({"migrate"}));
-  WF_ASSIGN_OR_RETURN(const StatusReport report,
-                      WatchUntil([&](const StatusReport& now) { return now.migration.confirmed >= goal; }));
+  StatusReport report;
+  {
+    ProgressLine line("catch up", absl::InfiniteDuration());
+    WF_ASSIGN_OR_RETURN(report, WatchUntil([&](const StatusReport& now) {
+                          line.Update(Behind(now));
+                          return now.migration.confirmed >= goal;
+                        }));
+  }
   const absl::Duration took = absl::Now() - started;
   const std::int64_t changes = ChangesOf(report) - changes_at_kill_;
   figures_.catch_up_changes_per_s = static_cast<double>(changes) / absl::ToDoubleSeconds(took);
