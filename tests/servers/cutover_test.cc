@@ -30,26 +30,26 @@ class Cutover : public MigrationTest {
   }
   std::string Phase() const { return Status().at("phase"); }
   // A `migrate` that follows.
-  std::unique_ptr<WalferryProcess> Follow() {
-    auto migrate = Begin("migrate");
+  WalferryProcess& Follow() {
+    WalferryProcess& migrate = Begin("migrate");
     EXPECT_TRUE(WaitUntil([&] {
-      return !migrate->running() ||
+      return !migrate.running() ||
              (Target("SELECT to_regclass('walferry.migration') IS NOT NULL") == "t" && Phase() == "follow");
-    })) << migrate->err();
-    EXPECT_TRUE(migrate->running()) << migrate->err();
+    })) << migrate.err();
+    EXPECT_TRUE(migrate.running()) << migrate.err();
     return migrate;
   }
 };
 
 TEST_F(Cutover, TakesOverFromTheRunningMigrateAndTheTargetGoesOnWhereTheSourceWas) {
-  const auto migrate = Follow();
+  WalferryProcess& migrate = Follow();
   RunOnSource(
       "INSERT INTO parent (a) VALUES ('late'); INSERT INTO child (parent, a) VALUES (101, 'late'); SELECT "
       "nextval('lonely'), "
       "nextval('lonely'), nextval('child_id_seq')");
   const WalferryRun cutover = Walferry("cutover", {"--json"});
   ASSERT_EQ(cutover.exit_code, 0) << cutover.err;
-  EXPECT_EQ(migrate->Wait(), 0) << migrate->err();
+  EXPECT_EQ(migrate.Wait(), 0) << migrate.err();
   const json report = json::parse(cutover.out);
   EXPECT_EQ(report.at("sequences_set"), 3);
   EXPECT_TRUE(report.at("sequences_missing").empty());
@@ -102,22 +102,22 @@ TEST_F(Cutover, DryRunChangesNothing) {
   EXPECT_THAT(early.err, HasSubstr("there is no migration"));
   EXPECT_EQ(Target("SELECT to_regnamespace('walferry')"), "NULL");
 
-  const auto migrate = Follow();
+  WalferryProcess& migrate = Follow();
   const WalferryRun dry = Walferry("cutover", {"--dry-run"});
   EXPECT_EQ(dry.exit_code, 0) << dry.err;
   RunOnSource("INSERT INTO parent (a) VALUES ('after')");
   EXPECT_TRUE(TargetComesTo("SELECT count(*) FROM parent", "101"));
   EXPECT_EQ(Target("SELECT count(*) FROM pg_trigger WHERE tgname = 'shout'"), "0");
   EXPECT_EQ(Phase(), "follow");
-  migrate->Signal(SIGTERM);
-  EXPECT_EQ(migrate->Wait(), 0) << migrate->err();
+  migrate.Signal(SIGTERM);
+  EXPECT_EQ(migrate.Wait(), 0) << migrate.err();
 }
 
 TEST_F(Cutover, CleanupShowsWhatItDropsAndLeavesNothingOnEitherSide) {
-  const auto migrate = Follow();
+  WalferryProcess& migrate = Follow();
   EXPECT_EQ(Walferry("cleanup", {"--yes"}).exit_code, 1);  // While it runs.
-  migrate->Signal(SIGTERM);
-  EXPECT_EQ(migrate->Wait(), 0);
+  migrate.Signal(SIGTERM);
+  EXPECT_EQ(migrate.Wait(), 0);
   const WalferryRun shown = Walferry("cleanup");
   EXPECT_THAT(shown.out, AllOf(HasSubstr("drop slot " + name()), HasSubstr("drop publication " + name())));
   EXPECT_EQ(Source("SELECT count(*) FROM pg_publication"), "1");
@@ -159,7 +159,7 @@ class Verified : public Cutover {
 };
 
 TEST_F(Verified, EqualSidesAreEqualAlsoWhileTheStreamRuns) {
-  const auto migrate = Follow();
+  Follow();
   RunOnSource("UPDATE child SET a = 'changed' WHERE id < 50; DELETE FROM child WHERE id > 90");
   const json verdict = Verify(0);
   EXPECT_TRUE(verdict.at("ok").get<bool>());

@@ -5,8 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,10 +26,8 @@ class MigrationTest : public ::testing::Test {
   WalferryRun Walferry(const std::string& command, const std::vector<std::string>& extra = {}) const {
     return RunWalferry(Arguments(command, extra));
   }
-  std::unique_ptr<WalferryProcess> Begin(const std::string& command,
-                                         const std::vector<std::string>& extra = {}) const {
-    return std::make_unique<WalferryProcess>(Arguments(command, extra));
-  }
+  // Goes on in the background until it ends, is ended, or the next one begins.
+  WalferryProcess& Begin(const std::string& command, const std::vector<std::string>& extra = {});
 
   // Runs that have to succeed, until the target has caught up.
   void Migrate(std::vector<std::string> extra = {}) const;
@@ -56,13 +54,17 @@ class MigrationTest : public ::testing::Test {
   std::string Target(const std::string& query) { return QueryText(pair_.target(), query); }
   // The query gives the same on both sides.
   void ExpectSame(const std::string& query) { EXPECT_EQ(Source(query), Target(query)) << query; }
-  // Waits until the query gives `expected` on the target; a failure names what it gave instead.
+  // Waits until the query gives `expected` on the target. A failure names what it gave instead, and what the
+  // program in the background said.
   bool TargetComesTo(const std::string& query, const std::string& expected);
 
   // mode: of pg_ctl stop.
   void RestartSource(const std::string& mode);
 
   DatabasePair pair_;
+
+ private:
+  std::optional<WalferryProcess> background_;
 };
 
 }  // namespace walferry

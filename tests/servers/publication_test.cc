@@ -15,7 +15,7 @@ class PublicationOf : public MigrationTest {};
 TEST_F(PublicationOf, TablesAddedAndDroppedWhileTheStreamRuns) {
   RunOnBoth("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)");
   Publish("FOR TABLE a");
-  const auto stream = Begin("stream", SlotArguments());
+  WalferryProcess& stream = Begin("stream", SlotArguments());
   RunOnSource("INSERT INTO b VALUES (1); INSERT INTO a VALUES (1)");
   ASSERT_TRUE(TargetComesTo("SELECT count(*) FROM a", "1"));
   RunOnSource("ALTER PUBLICATION p ADD TABLE b");
@@ -26,8 +26,8 @@ TEST_F(PublicationOf, TablesAddedAndDroppedWhileTheStreamRuns) {
   RunOnSource("INSERT INTO b VALUES (3); INSERT INTO a VALUES (3)");
   ASSERT_TRUE(TargetComesTo("SELECT count(*) FROM a", "3"));
   EXPECT_EQ(Target("SELECT id FROM b"), "2");
-  stream->Signal(SIGTERM);
-  EXPECT_EQ(stream->Wait(), 0) << stream->err();
+  stream.Signal(SIGTERM);
+  EXPECT_EQ(stream.Wait(), 0) << stream.err();
 }
 
 TEST_F(PublicationOf, NewTableOfAllTablesStopsUntilTheTargetHasIt) {
@@ -85,15 +85,15 @@ TEST_F(PublicationOf, ColumnListLeavesTheOtherColumnsAlone) {
 TEST_F(PublicationOf, SourceRestartedWhileTheStreamRuns) {
   RunOnBoth("CREATE TABLE t (id int PRIMARY KEY)");
   Publish();
-  const auto stream = Begin("stream", SlotArguments());
+  WalferryProcess& stream = Begin("stream", SlotArguments());
   RunOnSource("INSERT INTO t VALUES (1)");
   ASSERT_TRUE(TargetComesTo("SELECT count(*) FROM t", "1"));
   // A fast shutdown waits for the walsender, which waits for the stream to confirm everything.
   RestartSource("fast");
   RunOnSource("INSERT INTO t VALUES (2)");
   ASSERT_TRUE(TargetComesTo("SELECT count(*) FROM t", "2"));
-  stream->Signal(SIGTERM);
-  EXPECT_EQ(stream->Wait(), 0) << stream->err();
+  stream.Signal(SIGTERM);
+  EXPECT_EQ(stream.Wait(), 0) << stream.err();
 }
 
 TEST_F(PublicationOf, SlotThatForgotConfirmationsInACrashRepeatsNothing) {
@@ -190,7 +190,7 @@ TEST_F(ChangedShape, RenamedSchemaAndTableAreFoundByTheirNewNames) {
   RunOnTarget(
       "CREATE SCHEMA r; CREATE TABLE r.t (id int PRIMARY KEY); CREATE TABLE r.u (id int PRIMARY KEY)");
   Publish();
-  const auto stream = Begin("stream", SlotArguments());
+  Begin("stream", SlotArguments());
   RunOnSource("INSERT INTO s.t VALUES (1)");
   ASSERT_TRUE(TargetComesTo("SELECT id FROM s.t", "1"));
   // A source before version 16 does not tell of a renamed schema until the table itself is altered.

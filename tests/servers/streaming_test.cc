@@ -32,7 +32,7 @@ class Streamed : public MigrationTest {
 };
 
 TEST_F(Streamed, TransactionIsAppliedAtItsCommitAndOthersMeanwhile) {
-  const auto stream = Begin("stream", SlotArguments());
+  Begin("stream", SlotArguments());
   Connection open = MustConnect(pair_.source_conninfo());
   RunSql(open, "BEGIN");
   RunSql(open,
@@ -50,7 +50,7 @@ TEST_F(Streamed, TransactionIsAppliedAtItsCommitAndOthersMeanwhile) {
 }
 
 TEST_F(Streamed, SeveralAtOnceAndOneThatIsRolledBack) {
-  const auto stream = Begin("stream", SlotArguments());
+  Begin("stream", SlotArguments());
   Connection first = MustConnect(pair_.source_conninfo());
   Connection second = MustConnect(pair_.source_conninfo());
   Connection rolled_back = MustConnect(pair_.source_conninfo());
@@ -72,13 +72,11 @@ TEST_F(Streamed, SeveralAtOnceAndOneThatIsRolledBack) {
 
 TEST_F(Streamed, KilledWhileATransactionIsInProgress) {
   Connection open = MustConnect(pair_.source_conninfo());
-  {
-    const auto stream = Begin("stream", SlotArguments());
-    RunSql(open, "BEGIN");
-    RunSql(open, Insert(3, 2000));
-    ExpectStreamed();
-    stream->Kill();
-  }
+  WalferryProcess& stream = Begin("stream", SlotArguments());
+  RunSql(open, "BEGIN");
+  RunSql(open, Insert(3, 2000));
+  ExpectStreamed();
+  stream.Kill();
   RunSql(open, Insert(3000, 4000));
   RunSql(open, "COMMIT");
   Stream();

@@ -84,7 +84,7 @@ class SynchronousStandby : public MigrationTest {
 TEST_F(SynchronousStandby, CommitsReturnWhenTheyAreOnTheTarget) {
   RunOnBoth("CREATE TABLE t (id int PRIMARY KEY)");
   Publish();
-  const auto stream = Begin("stream", SlotArguments());
+  Begin("stream", SlotArguments());
   RunOnSource("INSERT INTO t VALUES (1)");
   ASSERT_TRUE(TargetComesTo("SELECT count(*) FROM t", "1"));
   SetStandby("\"walferry " + name() + "\"");
