@@ -17,16 +17,17 @@ class SegmentSink {
  public:
   virtual ~SegmentSink() = default;
 
-  // Before the first segment of every connection to the source: waits until whatever was pushed before is applied or
-  // given up, forgets an unfinished transaction and returns the position read back from the target, from which the
-  // stream has to start. Transactions whose commit LSN is below it must not be pushed again (the sink skips them too).
+  // Before the first segment of every connection to the source: waits until whatever was pushed before is
+  // applied or given up, forgets an unfinished transaction and returns the position read back from the
+  // target, from which the stream has to start. Transactions whose commit LSN is below it must not be pushed
+  // again (the sink skips them too).
   virtual absl::StatusOr<Lsn> Restart() = 0;
 
   // Takes the segment, never waits: the memory budget is what bounds it.
   virtual void Push(Segment segment) = 0;
 
-  // Everything before `wal_end` was pushed and no transaction is open: with nothing left to apply, `wal_end` may be
-  // confirmed, so that an idle database retains no WAL.
+  // Everything before `wal_end` was pushed and no transaction is open: with nothing left to apply, `wal_end`
+  // may be confirmed, so that an idle database retains no WAL.
   virtual void Idle(Lsn wal_end) = 0;
 
   // Records and confirms what is applied now instead of when it is next due; returns at once.
@@ -34,9 +35,10 @@ class SegmentSink {
 
   virtual SinkProgress progress() const = 0;
 
-  // The sink needs the stream again from the position that Restart() will return: a part of a transaction that it
-  // no longer has was undone on the target, or the target lost what was not yet confirmed. Whatever is pushed until
-  // the next Restart() is thrown away, so connect to the source anew. Asked for after fd() became readable.
+  // The sink needs the stream again from the position that Restart() will return: a part of a transaction
+  // that it no longer has was undone on the target, or the target lost what was not yet confirmed. Whatever
+  // is pushed until the next Restart() is thrown away, so connect to the source anew. Asked for after fd()
+  // became readable.
   virtual bool wants_restart() const { return false; }
 
   // The first error that ended the sink's work, or OK. After an error it applies nothing any more.

@@ -280,7 +280,7 @@ class ThrowawayServer::Impl {
       port_ = options_.port != 0 ? options_.port : RandomFreePort();
       WF_RETURN_IF_ERROR(WriteFile(data() + "/postgresql.auto.conf", Configuration()));
       const absl::Status status = StartServer();
-      if (status.ok()) return status;
+      if (status.ok()) return absl::OkStatus();
       const std::string log = ReadTextFile(directory_ + "/postgres.log");
       const bool lost_race = log.find("Address already in use") != std::string::npos;
       if (!lost_race || options_.port != 0 || attempt == kPortAttempts) {

@@ -21,8 +21,8 @@ namespace {
 
 // Keys of one column, of types with and without bytewise equality.
 const std::vector<TableShape> kKeyShapes = {
-    {R"sql(create table key_int (id int primary key, gone int, a text, n numeric, f float8, at timestamptz, ok bool,
-             c char(10), raw bytea, late int default 7);
+    {R"sql(create table key_int (id int primary key, gone int, a text, n numeric, f float8, at timestamptz,
+             ok bool, c char(10), raw bytea, late int default 7);
            alter table key_int drop column gone)sql",
      {"insert into key_int select g, odd_text(g), (@r)::numeric / 100, @r / 7.0, now(), g % 2 = 0, 'c' || g "
       "% 5, "
@@ -90,7 +90,8 @@ const std::vector<TableShape> kKeyShapes = {
       "update key_composite set c = c + 1 where \"order\" between @b and @b + @n - 1",
       "update key_composite set v = row(null, '', null), b = 'b' where \"order\" = @k",
       "delete from key_composite where \"order\" between @b and @b + @n - 1"}},
-    {R"sql(create table "Odd Schema"."Mixed ""Case"" tab%le" ("Id" int primary key, "select" text, "wei\ß" text))sql",
+    {R"sql(create table "Odd Schema"."Mixed ""Case"" tab%le"
+             ("Id" int primary key, "select" text, "wei\ß" text))sql",
      {R"(insert into "Odd Schema"."Mixed ""Case"" tab%le" select g, odd_text(g), null )"
       "from generate_series(@b, @b + @n - 1) g on conflict do nothing",
       R"(update "Odd Schema"."Mixed ""Case"" tab%le" set "select" = odd_text(@r), "wei\ß" = 'ß' )"
@@ -133,7 +134,8 @@ const std::vector<TableShape> kIdentityShapes = {
      {"insert into only_inserts select g, odd_text(@r), now() from generate_series(1, @n) g",
       "insert into only_inserts values (null, null, null), (null, null, null)"}},
     {"create table no_columns ()", {"insert into no_columns default values"}},
-    {R"sql(create table swaps (id int primary key, place int unique, rank int unique deferrable initially deferred);
+    {R"sql(create table swaps (id int primary key, place int unique,
+             rank int unique deferrable initially deferred);
            insert into swaps select g, g, g from generate_series(1, 300) g)sql",
      {// By way of a value that nothing has.
       "update swaps set place = -1 where id = 1 + @k % 300; "

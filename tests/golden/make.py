@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 """Regenerates the golden files beside this script from a real server.
 
-Each case is NAME.sql: a line "-- options: ...", SQL that prepares a database and the publication "golden", a line
-"-- slot", and SQL whose changes are recorded. The result is NAME.txt: the options, then for each message a line with
-its LSN and its bytes in hex, followed by its description, which the decoder writes:
+Each case is NAME.sql: a line "-- options: ...", SQL that prepares a database and the publication "golden", a
+line "-- slot", and SQL whose changes are recorded. The result is NAME.txt: the options, then for each message
+a line with its LSN and its bytes in hex, followed by its description, which the decoder writes:
 
     python3 tests/golden/make.py                       # all cases, with the server in PG_BIN
     WALFERRY_UPDATE_GOLDEN=1 build/release/tests/decoder/decoder_test --gtest_filter='Golden*'
 
-The server is a throwaway one, in a temporary directory, reachable over its Unix socket only. As root it runs as the
-user postgres. Review the difference before committing: LSNs, transaction ids and times change with every run.
+The server is a throwaway one, in a temporary directory, reachable over its Unix socket only. As root it runs as
+the user postgres. Review the difference before committing: LSNs, transaction ids and times change with every run.
 """
 
 import os
@@ -83,7 +83,8 @@ def make(server, case):
     messages = server.sql(name, f"""
         SET logical_decoding_work_mem = '64kB';
         SELECT lsn || ' ' || encode(data, 'hex')
-        FROM pg_logical_slot_peek_binary_changes('{name}', NULL, NULL, 'publication_names', 'golden', {arguments});""")
+        FROM pg_logical_slot_peek_binary_changes(
+            '{name}', NULL, NULL, 'publication_names', 'golden', {arguments});""")
     server.sql(name, f"SELECT pg_drop_replication_slot('{name}')")
 
     version = server.sql(name, "SHOW server_version_num").strip()
