@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "absl/time/clock.h"
-#include "stream/slot.h"
+#include "tools/endpoint.h"
 #include "tools/log.h"
 #include "tools/quantity.h"
 
@@ -73,9 +73,7 @@ absl::StatusOr<Connection> ConnectToTarget(const MigrationOptions& options) {
   ConnectOptions connect;
   connect.conninfo = options.target;
   connect.application_name = "walferry " + options.name;
-  auto target = Connection::Open(connect);
-  if (!target.ok()) return Annotate(target.status(), "cannot connect to the target");
-  return target;
+  return ConnectTo(Endpoint::kTarget, connect);
 }
 
 // Leads the stream to the marker: first to the source's head, then the marker is written, then to it.
