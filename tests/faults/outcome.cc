@@ -13,7 +13,8 @@ Environment EnvironmentOf(DatabasePair& pair) {
 void ExpectCaughtUpAndEqual(DatabasePair& pair) {
   const Environment environment = EnvironmentOf(pair);
   const WalferryRun migrate = RunWalferry({"migrate", "--until", "caught-up"}, environment, absl::Minutes(3));
-  EXPECT_EQ(migrate.exit_code, 0) << migrate.err;
+  ASSERT_EQ(migrate.exit_code, 0) << migrate.err;
+  SCOPED_TRACE(migrate.err);
   ExpectEqualContent(pair);
 
   const WalferryRun verify = RunWalferry({"--json", "verify"}, environment);

@@ -116,7 +116,7 @@ std::map<std::string, std::string> TableContents(Connection& connection) {
     contents[schema + "." + name] =
         QueryText(connection,
                   "select count(*) || ' rows, ' || "
-                  "coalesce(sum(('x' || substr(md5(t::text), 1, 15))::bit(60)::bigint), 0) from only " +
+                  "coalesce(sum(('x' || substr(md5((t.*)::text), 1, 15))::bit(60)::bigint), 0) from only " +
                       QuoteName(schema, name) + " t");
   }
   return contents;
