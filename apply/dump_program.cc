@@ -62,8 +62,10 @@ int MajorVersionInPath(const StopSignal& stop) {
 }
 
 // pg_dump tells of its errors in words alone. Those of a server that ended the connection, and of a deadlock
-// with a transaction of the application that locks tables in another order, pass by themselves.
+// with a transaction of the application that locks tables in another order, pass by themselves; a snapshot
+// whose exporter's connection was lost does not come back.
 absl::StatusCode CodeOfFailure(std::string_view said) {
+  if (said.find("invalid snapshot identifier") != said.npos) return absl::StatusCode::kAborted;
   for (const std::string_view passing :
        {"deadlock detected", "terminating connection", "server closed the connection",
         "could not receive data from server"}) {

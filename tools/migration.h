@@ -84,6 +84,7 @@ class Migration {
   absl::Status PublicationPhase();
   absl::Status SlotPhase();
   absl::Status TakeAnotherSnapshot();
+  absl::Status SnapshotPhase();
   absl::Status SchemaPhase(const std::string& snapshot);
   absl::Status ForgetCopiedTables();
   absl::Status CopyPhase(const std::string& snapshot, Lsn position);

@@ -128,20 +128,9 @@ absl::Status Migration::PrepareAndCopy() {
         WF_RETURN_IF_ERROR(SlotPhase());
         break;
       case Phase::kSchema:
-        if (!snapshot_) WF_RETURN_IF_ERROR(TakeAnotherSnapshot());
-        WF_RETURN_IF_ERROR(SchemaPhase(snapshot_->name()));
+      case Phase::kCopy:
+        WF_RETURN_IF_ERROR(SnapshotPhase());
         break;
-      case Phase::kCopy: {
-        if (!snapshot_) WF_RETURN_IF_ERROR(TakeAnotherSnapshot());
-        const absl::Status copied = CopyPhase(snapshot_->name(), snapshot_->consistent_point());
-        if (!absl::IsAborted(copied) || snapshots_taken_ == kSnapshotsMax) {
-          WF_RETURN_IF_ERROR(copied);
-        } else {
-          LogInfo("%s", MessageOf(copied));
-          snapshot_.reset();
-        }
-        break;
-      }
       case Phase::kIndexes:
         snapshot_.reset();
         WF_RETURN_IF_ERROR(IndexPhase());
@@ -153,6 +142,19 @@ absl::Status Migration::PrepareAndCopy() {
         break;
     }
   }
+  return absl::OkStatus();
+}
+
+// A phase under the snapshot. Where the snapshot is lost, or a table was rewritten since, the phase is left
+// as it is, to be entered again with another one.
+absl::Status Migration::SnapshotPhase() {
+  if (!snapshot_) WF_RETURN_IF_ERROR(TakeAnotherSnapshot());
+  const absl::Status done = record_.phase == Phase::kSchema
+                                ? SchemaPhase(snapshot_->name())
+                                : CopyPhase(snapshot_->name(), snapshot_->consistent_point());
+  if (!absl::IsAborted(done) || snapshots_taken_ == kSnapshotsMax) return done;
+  LogInfo("%s", MessageOf(done));
+  snapshot_.reset();
   return absl::OkStatus();
 }
 
