@@ -1,8 +1,11 @@
 #include "tools/migration.h"
 
+#include <poll.h>
+
 #include <algorithm>
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "apply/sequence.h"
 #include "stream/slot.h"
 #include "tools/endpoint.h"
@@ -20,6 +23,30 @@ absl::StatusOr<Connection> Connect(Endpoint endpoint, const std::string& conninf
   options.replication = replication;
   options.stop = stop;
   return ConnectTo(endpoint, options);
+}
+
+// One that was killed a moment ago holds the lock until the target's server notices.
+constexpr absl::Duration kLockPatience = absl::Seconds(10);
+
+absl::Status TakeLock(Connection& target, const std::string& name, const StopSignal& stop) {
+  const absl::Time deadline = absl::Now() + kLockPatience;
+  bool said = false;
+  while (true) {
+    WF_ASSIGN_OR_RETURN(const bool locked, TryLockMigration(target, name));
+    if (locked) return absl::OkStatus();
+    if (stop.requested()) return absl::CancelledError("stopped");
+    if (absl::Now() > deadline) {
+      return Errorf(
+          absl::StatusCode::kFailedPrecondition,
+          "another walferry is running migration %s: stop it first, or give this one another --name", name);
+    }
+    if (!std::exchange(said, true)) {
+      LogInfo("another walferry holds migration %s: waiting for its end, %s at most", name,
+              absl::FormatDuration(kLockPatience));
+    }
+    pollfd stop_asked = {stop.fd(), POLLIN, 0};
+    poll(&stop_asked, 1, 100);
+  }
 }
 
 }  // namespace
@@ -46,12 +73,7 @@ absl::StatusOr<Migration> Migration::Open(MigrationOptions options, const StopSi
 
   Migration migration(std::move(options), stop, std::move(source), std::move(target));
   const std::string& name = migration.options_.name;
-  WF_ASSIGN_OR_RETURN(const bool locked, TryLockMigration(migration.target_, name));
-  if (!locked) {
-    return Errorf(absl::StatusCode::kFailedPrecondition,
-                  "another walferry is running migration %s: stop it first, or give this one another --name",
-                  name);
-  }
+  WF_RETURN_IF_ERROR(TakeLock(migration.target_, name, stop));
   WF_ASSIGN_OR_RETURN(const bool has_state, StateSchemaExists(migration.target_));
   if (has_state) {
     WF_ASSIGN_OR_RETURN(std::optional<MigrationRecord> record, LoadMigration(migration.target_, name));

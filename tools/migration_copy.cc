@@ -152,7 +152,11 @@ absl::Status Migration::SnapshotPhase() {
   const absl::Status done = record_.phase == Phase::kSchema
                                 ? SchemaPhase(snapshot_->name())
                                 : CopyPhase(snapshot_->name(), snapshot_->consistent_point());
-  if (!absl::IsAborted(done) || snapshots_taken_ == kSnapshotsMax) return done;
+  if (!absl::IsAborted(done)) return done;
+  if (snapshots_taken_ == kSnapshotsMax) {
+    return Errorf(absl::StatusCode::kUnavailable, "gave up for now, after %d snapshots: %s", kSnapshotsMax,
+                  MessageOf(done));
+  }
   LogInfo("%s", MessageOf(done));
   snapshot_.reset();
   return absl::OkStatus();
