@@ -9,6 +9,7 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <optional>
 #include <random>
 #include <vector>
 
@@ -28,7 +29,7 @@ namespace {
 
 constexpr std::int64_t kChangesWanted = 200'000;
 constexpr int kKillsWanted = 20;
-constexpr absl::Duration kTimeLimit = absl::Minutes(4);
+constexpr absl::Duration kTimeLimit = absl::Minutes(8);  // Of a busy machine; else it takes a fifth of that.
 
 std::uint64_t Seed() {
   const char* given = std::getenv("WALFERRY_TEST_SEED");
@@ -56,12 +57,15 @@ class Siege {
 
   // Starts it, lets it come to the phase (or further), and ends it a random time of at most `delay` later.
   void KillIn(const std::string& phase, absl::Duration delay) {
-    for (int attempt = 0; attempt < 30; ++attempt) {
+    for (int attempt = 0; attempt < 10; ++attempt) {
+      // On a busy machine connections may be ended faster than walferry gets anywhere.
+      std::optional<absl::MutexLock> peace;
+      if (attempt >= 4) peace.emplace(&terminator_.mutex());
       WalferryProcess process(Arguments(), environment_);
-      const bool reached = WaitUntil([&] { return !process.running() || Reached(phase); }, absl::Minutes(1));
+      const bool reached = WaitUntil([&] { return !process.running() || Reached(phase); }, absl::Minutes(3));
       EXPECT_TRUE(reached) << "phase " << phase << " was not reached\n" << process.err();
       const auto pause = absl::Microseconds(Draw(0, static_cast<int>(absl::ToInt64Microseconds(delay))));
-      if (!WaitUntil([&] { return !process.running(); }, pause)) return End(process);
+      if (!WaitUntil([&] { return !process.running(); }, pause)) return End(process, peace.has_value());
       NoteOwnEnd(process);
     }
     ADD_FAILURE() << "walferry ends by itself again and again\n" << log_;
@@ -122,7 +126,7 @@ class Siege {
     return place(Phase()) >= place(phase);
   }
 
-  void End(WalferryProcess& process) {
+  void End(WalferryProcess& process, bool peace) {
     if (Draw(0, 4) > 0) {
       process.Kill();
       const std::string phase = Phase();
@@ -133,7 +137,8 @@ class Siege {
     }
     // Before it says something it may not listen to signals yet.
     WaitUntil([&] { return !process.err().empty() || !process.running(); });
-    const absl::MutexLock lock(&terminator_.mutex());
+    std::optional<absl::MutexLock> no_other_fault;
+    if (!peace) no_other_fault.emplace(&terminator_.mutex());
     process.Signal(SIGTERM);
     const int code = process.Wait(absl::Seconds(60));
     ++stops_;
@@ -163,7 +168,7 @@ class Siege {
 // Large enough for a copy and indexes that take a while.
 void CreateHistory(DatabasePair& pair) {
   pair.RunOnSource(
-      "create table history as select g as id, md5(g::text) as a, repeat('x', 60) || g as b, g % 1000 as c "
+      "create table history as select g as id, md5(g::text) as a, g || repeat('x', 60) as b, g % 1000 as c "
       "from generate_series(1, 700000) g; "
       "alter table history add primary key (id); create index on history (a); create index on history (b); "
       "create index on history (c, a)");
