@@ -188,22 +188,22 @@ absl::Status Migration::AdoptSlot(const std::string& slot, const std::string& pu
 absl::StatusOr<FollowResult> Migration::Stream(const FollowUntil& until,
                                                const std::function<void(const RuntimeSnapshot&)>& watch) {
   WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
-  const auto note_catching_up = [this](const RuntimeSnapshot& snapshot) {
-    if (record_.phase == Phase::kCatchUp && snapshot.wal_end.valid() && snapshot.bottleneck == "none" &&
-        snapshot.applied >= record_.copy_lsn && SetPhase(Phase::kFollow).ok()) {
+  const auto note_catching_up = [this](bool caught_up, Lsn applied) {
+    if (record_.phase == Phase::kCatchUp && caught_up && applied >= record_.copy_lsn &&
+        SetPhase(Phase::kFollow).ok()) {
       LogInfo("caught up: the target follows the source");
     }
   };
   // The monitor's thread has target_ to itself while the stream runs.
   const auto look = [&](const RuntimeSnapshot& snapshot) {
-    note_catching_up(snapshot);
+    note_catching_up(snapshot.wal_end.valid() && snapshot.bottleneck == "none", snapshot.applied);
     watch(snapshot);
   };
   const bool only_listed = record_.owns_publication || !options_.tables.selects_all();
   absl::StatusOr<FollowResult> result =
       Follow(options_.follow, record_, tables, only_listed, until, target_, *stop_, look);
-  // A short run ends before the monitor has seen it.
-  if (result.ok()) note_catching_up(result->runtime);
+  // A short run ends before the monitor has seen that `until` was reached.
+  if (result.ok()) note_catching_up(!result->stopped, result->last.lsn.confirmed);
   return result;
 }
 
