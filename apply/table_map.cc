@@ -8,6 +8,9 @@
 namespace walferry {
 namespace {
 
+// Types with a lower id are the server's own and the same everywhere; a user's has another id on each server.
+constexpr Oid kFirstUserType = 16384;
+
 absl::Status MissingColumns(const Relation& relation, const TargetTable& target,
                             const std::vector<std::string>& missing) {
   std::string names;
@@ -51,6 +54,29 @@ void MapKeys(const Relation& relation, MappedTable& mapped) {
   if (!whole && !mapped.identity_is_unique) mapped.identity.clear();
 }
 
+bool SameType(Oid source, const TargetColumn& target) {
+  return source == target.type_oid || source == target.element_oid ||
+         (source >= kFirstUserType && target.type_oid >= kFirstUserType);
+}
+
+void MapRowKey(const Relation& relation, MappedTable& mapped) {
+  if (mapped.target.fires_always) return;
+  std::vector<std::size_t> key;
+  if (relation.replica_identity == ReplicaIdentity::kFull) {
+    if (mapped.first_key_is_primary) key = mapped.keys.front();
+  } else if (mapped.identity_is_unique) {
+    key = mapped.identity;
+  }
+  for (const std::size_t column : key) {
+    const TargetColumn& target = mapped.target.columns[mapped.target_column[column]];
+    if (!target.equal_is_identical || target.array_sql.empty()) return;
+    // Read as another type, two of the source's keys may be one: the texts '1' and '01' as numbers.
+    if (!SameType(relation.columns[column].type_oid, target)) return;
+  }
+  mapped.row_key = std::move(key);
+  mapped.rows_are_independent = !mapped.row_key.empty() && mapped.target.constraining_indexes <= 1;
+}
+
 }  // namespace
 
 absl::Status MapColumns(const Relation& relation, MappedTable& mapped) {
@@ -68,6 +94,7 @@ absl::Status MapColumns(const Relation& relation, MappedTable& mapped) {
   }
   if (!missing.empty()) return MissingColumns(relation, mapped.target, missing);
   MapKeys(relation, mapped);
+  MapRowKey(relation, mapped);
   return absl::OkStatus();
 }
 

@@ -38,6 +38,13 @@ struct MappedTable {
   // TargetTable::keys.
   std::vector<std::vector<std::size_t>> keys;
   bool first_key_is_primary = false;
+  // Published columns that tell one row from another by their bytes alone: equal bytes, same row; other
+  // bytes, other row. Empty where there are none, or where the order of changes can be seen by triggers: such
+  // a table's changes are applied one by one in the source's order.
+  std::vector<std::size_t> row_key;
+  // Rows with different keys do not get into each other's way, so they need no common order: nothing but
+  // row_key's index is unique.
+  bool rows_are_independent = false;
 };
 
 // Fails with kFailedPrecondition, listing them, where published columns are missing on the target.

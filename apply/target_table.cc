@@ -41,6 +41,18 @@ constexpr char kKeysSql[] =
     "  WHERE k.n <= i.indnkeyatts AND (k.coll <> a.attcollation OR NOT o.opcdefault)) "
     "ORDER BY i.indisprimary DESC, i.indnkeyatts, c.relname";
 
+// Partitions may have triggers and unique indexes that the partitioned table does not.
+constexpr char kQuirksSql[] =
+    "WITH RECURSIVE tree(oid) AS (SELECT $1::pg_catalog.oid UNION "
+    "  SELECT h.inhrelid FROM pg_catalog.pg_inherits h JOIN tree ON h.inhparent = tree.oid) "
+    "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger t JOIN tree ON t.tgrelid = tree.oid "
+    "    WHERE t.tgenabled IN ('A', 'R')) "
+    "  OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r JOIN tree ON r.ev_class = tree.oid "
+    "    WHERE r.ev_enabled IN ('A', 'R')), "
+    "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_index i JOIN tree ON i.indrelid = tree.oid "
+    "  WHERE (i.indisunique OR i.indisexclusion) AND (i.indrelid = $1::pg_catalog.oid OR NOT EXISTS ("
+    "    SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = i.indexrelid)))";
+
 // The types of the columns, and what domains and arrays are made of. For a base type: the equality operator
 // of its default btree or hash operator class, or of the class of a type that it may be read as (varchar as
 // text).
@@ -53,7 +65,7 @@ constexpr char kTypesSql[] =
     "SELECT t.oid, CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.typarray = t.oid) THEN 'A' "
     "  ELSE t.typtype END, CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.typelem END, n.nspname, "
     "t.typname, "
-    "  e.nspname, e.oprname "
+    "  e.nspname, e.oprname, t.typarray <> 0 AND t.typdelim = ',' "
     "FROM needed JOIN pg_catalog.pg_type t ON t.oid = needed.oid "
     "JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace "
     "LEFT JOIN LATERAL (SELECT pn.nspname, p.oprname FROM pg_catalog.pg_opclass c "
@@ -73,6 +85,7 @@ struct TypeFacts {
   Oid inner = 0;    // Base type of a domain, element of an array.
   std::string sql;
   std::string equals;
+  bool has_array = false;
 };
 using TypeMap = std::map<Oid, TypeFacts>;
 
@@ -91,6 +104,7 @@ absl::StatusOr<TypeMap> ReadTypes(Connection& target, const std::string& relatio
     facts.inner = static_cast<Oid>(rows.GetInt(row, 2));
     facts.sql = QuoteName(rows.Get(row, 3), rows.Get(row, 4));
     facts.equals = OperatorSql(rows.Get(row, 5), rows.Get(row, 6));
+    facts.has_array = rows.GetBool(row, 7) && facts.kind != 'A';
   }
   return types;
 }
@@ -133,6 +147,14 @@ bool EqualIsIdentical(const TypeMap& types, Oid base_type, bool deterministic_co
   return deterministic_collation && std::find(kTypes.begin(), kTypes.end(), base_type) != kTypes.end();
 }
 
+// text varchar bpchar json name, and enums: their receive functions take what their input functions take.
+bool BinaryIsText(const TypeMap& types, Oid base_type) {
+  static constexpr std::array<Oid, 5> kTypes = {25, 1043, 1042, 114, 19};
+  const auto found = types.find(base_type);
+  if (found != types.end() && found->second.kind == 'e') return true;
+  return std::find(kTypes.begin(), kTypes.end(), base_type) != kTypes.end();
+}
+
 absl::Status ReadColumns(Connection& target, const std::string& relation_oid, TargetTable& table,
                          std::map<int, std::size_t>& by_number) {
   WF_ASSIGN_OR_RETURN(const TypeMap types, ReadTypes(target, relation_oid));
@@ -150,6 +172,9 @@ absl::Status ReadColumns(Connection& target, const std::string& relation_oid, Ta
     column.compare_type_sql = facts == types.end() ? column.type_sql : facts->second.sql;
     column.equals = EqualityOf(types, column.type_oid);
     column.equal_is_identical = EqualIsIdentical(types, base, rows.GetBool(row, 7));
+    if (facts != types.end() && facts->second.has_array) column.array_sql = facts->second.sql + "[]";
+    column.element_oid = base;
+    column.binary_is_text = BinaryIsText(types, base);
     by_number[static_cast<int>(rows.GetInt(row, 1))] = table.columns.size();
     table.columns.push_back(std::move(column));
   }
@@ -175,6 +200,13 @@ absl::Status ReadKeys(Connection& target, const std::string& relation_oid, Targe
     }
     if (complete && !key.columns.empty()) table.keys.push_back(std::move(key));
   }
+  return absl::OkStatus();
+}
+
+absl::Status ReadQuirks(Connection& target, const std::string& relation_oid, TargetTable& table) {
+  WF_ASSIGN_OR_RETURN(const Result row, target.Execute(kQuirksSql, {relation_oid}));
+  table.fires_always = row.GetBool(0, 0);
+  table.constraining_indexes = static_cast<int>(row.GetInt(0, 1));
   return absl::OkStatus();
 }
 
@@ -210,6 +242,7 @@ absl::StatusOr<TargetTable> ReadTargetTable(Connection& target, const TableName&
   std::map<int, std::size_t> by_number;
   WF_RETURN_IF_ERROR(ReadColumns(target, oid, table, by_number));
   WF_RETURN_IF_ERROR(ReadKeys(target, oid, table, by_number));
+  WF_RETURN_IF_ERROR(ReadQuirks(target, oid, table));
   return table;
 }
 

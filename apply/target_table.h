@@ -27,6 +27,11 @@ struct TargetColumn {
   std::string equals;
   // Values that are equal are the same bytes: not so for 1.0 and 1.00, 'a' and 'A' of citext, -0 and 0.
   bool equal_is_identical = false;
+  // The type of an array of the column's values (of a domain's base type), or empty where there is none that
+  // unnest() would take apart again: for arrays themselves, and for box, whose arrays have another delimiter.
+  std::string array_sql;
+  Oid element_oid = 0;          // What such an array's elements are.
+  bool binary_is_text = false;  // The binary form of a value is its text.
 };
 
 // Finds at most one row, given values for all its columns: unique, valid, checked at once (not deferrable:
@@ -43,6 +48,10 @@ struct TargetTable {
   bool partitioned = false;  // Else a plain table, of which only its own rows are meant, not its children's.
   std::vector<TargetColumn> columns;
   std::vector<UniqueKey> keys;  // The primary key first, then those with fewer columns first.
+  // Triggers or rules that fire even under session_replication_role = replica: they see the order of changes.
+  bool fires_always = false;
+  // Unique indexes and exclusion constraints of any kind, on the table or on partitions of it alone.
+  int constraining_indexes = 0;
 
   std::optional<std::size_t> FindColumn(const std::string& column) const;
   // "ONLY name" for a plain table: inheritance children have changes of their own.
