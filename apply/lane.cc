@@ -146,26 +146,34 @@ void Lane::ApplyBatch(Batch batch) {
 }
 
 absl::Status Lane::ApplyOrReplay(Batch batch) {
-  absl::Status status = ApplyWhole(batch, false);
+  absl::Status status = ApplyWhole(batch, Mode::kNet);
   if (!refused_) return status;
-  if (batch.transactions.size() > 1) {
-    context_.tally.CountReplay();
-    Say(ApplierEvent::Kind::kReplay,
-        absl::StrFormat(
-            "the target refused a batch of %d transactions, which are applied one at a time now: %s",
-            batch.transactions.size(), MessageOf(status)));
-    return ReplayInOrder(std::move(batch), [this](Batch one) { return ApplyOrReplay(std::move(one)); });
-  }
+  context_.tally.CountReplay();
+  Say(ApplierEvent::Kind::kReplay,
+      absl::StrFormat(
+          "the target refused the net effect of %d transactions, which are applied in the order of "
+          "the source now: %s",
+          batch.transactions.size(), MessageOf(status)));
+  if (batch.transactions.size() == 1) return ApplyInOrder(std::move(batch));
+  status = ApplyWhole(batch, Mode::kInOrder);
+  if (!refused_) return status;
+  return ReplayInOrder(std::move(batch), [this](Batch one) { return ApplyInOrder(std::move(one)); });
+}
+
+// One transaction.
+absl::Status Lane::ApplyInOrder(Batch batch) {
+  absl::Status status = ApplyWhole(batch, Mode::kInOrder);
+  if (!refused_) return status;
   if (context_.options.on_conflict == OnConflict::kSkipLogged && failed_change_ && !missing_row_) {
-    status = ApplyWhole(batch, true);
+    status = ApplyWhole(batch, Mode::kCareful);
     if (!refused_) return status;
   }
   return ConflictError(status, batch.transactions.front(), failed_change_);
 }
 
-absl::Status Lane::ApplyWhole(const Batch& batch, bool careful) {
+absl::Status Lane::ApplyWhole(const Batch& batch, Mode mode) {
   while (true) {
-    const absl::Status status = Capture(Attempt(batch, careful));
+    const absl::Status status = Capture(Attempt(batch, mode));
     if (!status.ok()) {
       WF_ASSIGN_OR_RETURN(const Next next, Recover(status, batch.end_lsn()));
       if (next == Next::kAgain) continue;
@@ -177,31 +185,39 @@ absl::Status Lane::ApplyWhole(const Batch& batch, bool careful) {
   }
 }
 
-absl::Status Lane::Attempt(const Batch& batch, bool careful) {
+absl::Status Lane::Attempt(const Batch& batch, Mode mode) {
   if (writer_ == nullptr) return absl::UnavailableError("not connected to the target");
   for (const SourceTransaction& transaction : batch.transactions) {
     WF_RETURN_IF_ERROR(writer_->ResolveTables(transaction));
   }
   WF_RETURN_IF_ERROR(writer_->Begin(position_, batch.end_lsn()));
   for (const SourceTransaction& transaction : batch.transactions) {
-    WF_RETURN_IF_ERROR(Send(transaction, careful));
+    WF_RETURN_IF_ERROR(Send(transaction, mode));
     writer_->CountTransaction();
   }
+  WF_RETURN_IF_ERROR(writer_->SendGathered());
   return writer_->Commit();
 }
 
-absl::Status Lane::Send(const SourceTransaction& transaction, bool careful) {
+absl::Status Lane::Send(const SourceTransaction& transaction, Mode mode) {
   return ForEachChange(transaction, [&](const Segment& segment, const Event& event) {
-    return careful ? writer_->ApplyOrSkip(transaction, segment, event)
-                   : writer_->Apply(transaction, segment, event);
+    switch (mode) {
+      case Mode::kNet:
+        return writer_->Gather(transaction, segment, event);
+      case Mode::kInOrder:
+        return writer_->Apply(transaction, segment, event);
+      case Mode::kCareful:
+        return writer_->ApplyOrSkip(transaction, segment, event);
+    }
+    return absl::InternalError("no such mode");
   });
 }
 
 void Lane::ApplyParts() {
   SourceTransaction part = builder_.TakePart();
-  const bool careful = part.commit_lsn == careful_commit_lsn_;
-  const absl::Status status = Capture(SendParts(part, careful));
-  Settle(status.ok() ? FinishParts(part) : SettleParts(part, status, careful));
+  const Mode mode = part.commit_lsn == again_commit_lsn_ ? again_mode_ : Mode::kNet;
+  const absl::Status status = Capture(SendParts(part, mode));
+  Settle(status.ok() ? FinishParts(part) : SettleParts(part, status, mode));
 }
 
 absl::Status Lane::FinishParts(const SourceTransaction& part) {
@@ -210,17 +226,18 @@ absl::Status Lane::FinishParts(const SourceTransaction& part) {
   return absl::OkStatus();
 }
 
-absl::Status Lane::SendParts(SourceTransaction& part, bool careful) {
+absl::Status Lane::SendParts(SourceTransaction& part, Mode mode) {
   if (writer_ == nullptr) return absl::UnavailableError("not connected to the target");
   WF_RETURN_IF_ERROR(writer_->ResolveTables(part));
   WF_RETURN_IF_ERROR(writer_->Begin(position_, position_));
-  WF_RETURN_IF_ERROR(Send(part, careful));
-  while (!part.whole()) {
+  while (true) {
+    WF_RETURN_IF_ERROR(Send(part, mode));
+    WF_RETURN_IF_ERROR(writer_->SendGathered());
+    if (part.whole()) break;
     part.slices.clear();
     WF_RETURN_IF_ERROR(AwaitPart());
     part = builder_.TakePart();
     WF_RETURN_IF_ERROR(writer_->ResolveTables(part));
-    WF_RETURN_IF_ERROR(Send(part, careful));
   }
   WF_RETURN_IF_ERROR(writer_->MoveTo(position_, part.end_lsn));
   writer_->CountTransaction();
@@ -246,13 +263,15 @@ absl::Status Lane::AwaitPart() {
 }
 
 // What to do after a transaction in parts failed: its first parts are gone from memory.
-absl::Status Lane::SettleParts(const SourceTransaction& part, const absl::Status& error, bool careful) {
+absl::Status Lane::SettleParts(const SourceTransaction& part, const absl::Status& error, Mode mode) {
   const absl::StatusOr<Next> next = Recover(error, part.end_lsn);
   if (next.ok()) return *next == Next::kCommitted ? FinishParts(part) : GiveUp();
   if (!refused_) return next.status();
-  if (failed_change_ && !careful && !missing_row_ &&
-      context_.options.on_conflict == OnConflict::kSkipLogged) {
-    careful_commit_lsn_ = part.commit_lsn;
+  const bool may_skip =
+      failed_change_ && !missing_row_ && context_.options.on_conflict == OnConflict::kSkipLogged;
+  if (mode == Mode::kNet || (mode == Mode::kInOrder && may_skip)) {
+    again_commit_lsn_ = part.commit_lsn;
+    again_mode_ = mode == Mode::kNet ? Mode::kInOrder : Mode::kCareful;
     return GiveUp();
   }
   return ConflictError(next.status(), part, failed_change_);

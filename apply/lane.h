@@ -66,6 +66,11 @@ class Lane {
  private:
   enum class Work { kQuit, kBatch, kParts, kRestart, kRecheck };
   enum class Next { kCommitted, kAgain, kFromSource };
+  enum class Mode {
+    kNet,      // Net effects of a batch.
+    kInOrder,  // Change by change as the source did: what the target refuses as a net effect may pass so.
+    kCareful,  // The same, and what is refused because of its data is left out.
+  };
 
   void Run();
   Work NextWork();
@@ -76,14 +81,15 @@ class Lane {
   // Ends in progress, a wish for a restart, or failure; never throws a transaction away silently.
   void ApplyBatch(Batch batch);
   absl::Status ApplyOrReplay(Batch batch);
-  absl::Status ApplyWhole(const Batch& batch, bool careful);
-  absl::Status Attempt(const Batch& batch, bool careful);
+  absl::Status ApplyInOrder(Batch batch);
+  absl::Status ApplyWhole(const Batch& batch, Mode mode);
+  absl::Status Attempt(const Batch& batch, Mode mode);
   void ApplyParts();
-  absl::Status SendParts(SourceTransaction& part, bool careful);
+  absl::Status SendParts(SourceTransaction& part, Mode mode);
   absl::Status AwaitPart();
   absl::Status FinishParts(const SourceTransaction& part);
-  absl::Status Send(const SourceTransaction& transaction, bool careful);
-  absl::Status SettleParts(const SourceTransaction& part, const absl::Status& error, bool careful);
+  absl::Status Send(const SourceTransaction& transaction, Mode mode);
+  absl::Status SettleParts(const SourceTransaction& part, const absl::Status& error, Mode mode);
 
   // Keeps what the writer knows about its transaction, before it is used again or lost.
   absl::Status Capture(absl::Status status);
@@ -121,8 +127,9 @@ class Lane {
   bool missing_row_ = false;
   bool refused_ = false;     // It failed, and would fail again.
   bool discarding_ = false;  // Until the next restart, or for good.
-  Lsn careful_commit_lsn_;   // A transaction in parts whose changes are to be tried one by one.
-  Lsn stale_at_;             // Where the catalog was read again because of an error.
+  Lsn again_commit_lsn_;     // A transaction in parts that was refused, and how it is to be applied now.
+  Mode again_mode_ = Mode::kNet;
+  Lsn stale_at_;  // Where the catalog was read again because of an error.
   absl::Time failing_since_ = absl::InfiniteFuture();  // InfiniteFuture: it is not.
   Backoff backoff_;
   std::set<TableName> said_skipped_;

@@ -94,6 +94,25 @@ absl::Status Pipeline::SendRow(const std::string& name, std::span<const ColumnVi
   return Register(Kind::kRow, bytes);
 }
 
+absl::Status Pipeline::SendArrays(const std::string& name, std::span<const ArrayParameter> parameters) {
+  if (!failure_.ok()) return failure_;
+  std::size_t bytes = kStatementBytes;
+  values_.resize(parameters.size());
+  lengths_.resize(parameters.size());
+  formats_.resize(parameters.size());
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    values_[i] = parameters[i].bytes->c_str();
+    lengths_[i] = static_cast<int>(parameters[i].bytes->size());
+    formats_[i] = parameters[i].binary ? 1 : 0;
+    bytes += parameters[i].bytes->size();
+  }
+  if (PQsendQueryPrepared(connection_.native(), name.c_str(), static_cast<int>(parameters.size()),
+                          values_.data(), lengths_.data(), formats_.data(), 0) == 0) {
+    return connection_.LastError();
+  }
+  return Register(Kind::kRow, bytes);
+}
+
 absl::Status Pipeline::Register(Kind kind, std::size_t bytes) {
   if (kind != Kind::kSync) ++statements_;
   sent_.push_back({kind, bytes});

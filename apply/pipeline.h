@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "apply/array_encoder.h"
 #include "decoder/tuple.h"
 #include "stream/connection.h"
 
@@ -21,7 +22,8 @@ namespace walferry {
 
 class Pipeline {
  public:
-  // row_answered(affected): called in order for each SendRow() and SendCounted() that succeeded, from within
+  // row_answered(affected): called in order for each SendRow(), SendArrays() and SendCounted() that
+  // succeeded, from within
   // the calls below.
   Pipeline(Connection& connection, std::size_t in_flight_bytes,
            std::function<void(std::int64_t)> row_answered);
@@ -36,6 +38,7 @@ class Pipeline {
   absl::Status SendCounted(const std::string& sql);
   absl::Status Prepare(const std::string& name, const std::string& sql);
   absl::Status SendRow(const std::string& name, std::span<const ColumnView> parameters);
+  absl::Status SendArrays(const std::string& name, std::span<const ArrayParameter> parameters);
 
   // Waits for the answers to everything sent. After it the pipeline takes statements again; the failure, if
   // any, is returned once and forgotten.
@@ -44,7 +47,7 @@ class Pipeline {
   absl::Status Leave();
 
   bool entered() const { return entered_; }
-  // The statement that failed was sent by SendRow(), or by the Prepare() for it.
+  // The statement that failed was sent by SendRow() or SendArrays(), or by the Prepare() for it.
   bool row_failed() const { return row_failed_; }
   std::uint64_t statements() const { return statements_; }
 

@@ -7,9 +7,6 @@
 namespace walferry {
 namespace {
 
-// Types with a lower id are the server's own and the same everywhere.
-constexpr Oid kFirstUserType = 16384;
-
 bool HasValue(const ColumnView& column) {
   return column.kind == ColumnKind::kText || column.kind == ColumnKind::kBinary;
 }
@@ -29,11 +26,6 @@ RowStatement::Condition ConditionFor(const ColumnView& column) {
       return RowStatement::kEquals;
   }
   return RowStatement::kIgnored;
-}
-
-// A user's type has another id on each server: there the receive function has to find out.
-bool SameBinaryFormat(Oid source, Oid target) {
-  return source == target || (source >= kFirstUserType && target >= kFirstUserType);
 }
 
 absl::Status CheckBinary(const MappedTable& table, std::size_t published) {

@@ -55,8 +55,7 @@ void MapKeys(const Relation& relation, MappedTable& mapped) {
 }
 
 bool SameType(Oid source, const TargetColumn& target) {
-  return source == target.type_oid || source == target.element_oid ||
-         (source >= kFirstUserType && target.type_oid >= kFirstUserType);
+  return source == target.element_oid || SameBinaryFormat(source, target.type_oid);
 }
 
 void MapRowKey(const Relation& relation, MappedTable& mapped) {
@@ -78,6 +77,10 @@ void MapRowKey(const Relation& relation, MappedTable& mapped) {
 }
 
 }  // namespace
+
+bool SameBinaryFormat(Oid source, Oid target) {
+  return source == target || (source >= kFirstUserType && target >= kFirstUserType);
+}
 
 absl::Status MapColumns(const Relation& relation, MappedTable& mapped) {
   std::vector<std::string> missing;

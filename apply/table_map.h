@@ -47,6 +47,10 @@ struct MappedTable {
   bool rows_are_independent = false;
 };
 
+// Whether the binary form of a value is the same on both sides, as far as can be told from here: a user's
+// type has another oid on each server, and its receive function has to find out.
+bool SameBinaryFormat(Oid source, Oid target);
+
 // Fails with kFailedPrecondition, listing them, where published columns are missing on the target.
 absl::Status MapColumns(const Relation& relation, MappedTable& mapped);
 

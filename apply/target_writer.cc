@@ -86,6 +86,8 @@ absl::Status TargetWriter::Begin(Lsn expected, Lsn next) {
   skipped_.clear();
   tally_ = {};
   counted_table_ = nullptr;
+  gathered_.clear();
+  last_gathered_ = nullptr;
   WF_RETURN_IF_ERROR(pipeline_.Enter());
   WF_RETURN_IF_ERROR(Note(pipeline_.Send("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")));
   return MoveTo(expected, next);
@@ -109,26 +111,66 @@ absl::Status TargetWriter::Apply(const SourceTransaction& transaction, const Seg
     failed_ = NameOf(change);
     return planned.status();
   }
-  ++tally_.changes;
-  TableCounters& counters = CountersOf(table);
-  ++(event.kind == EventKind::kInsert   ? counters.inserts
-     : event.kind == EventKind::kUpdate ? counters.updates
-                                        : counters.deletes);
+  CountChange(table, event.kind);
   if (!*planned) {
-    CountMissing(change);
+    CountMissing(change, 1);
     return absl::OkStatus();
   }
   pending_.push_back(change);
   return Note(SendStatement());
 }
 
-absl::Status TargetWriter::SendStatement() {
-  statement_.MakeKey(key_);
+void TargetWriter::CountChange(const MappedTable& table, EventKind kind) {
+  ++tally_.changes;
+  TableCounters& counters = CountersOf(table);
+  ++(kind == EventKind::kInsert   ? counters.inserts
+     : kind == EventKind::kUpdate ? counters.updates
+                                  : counters.deletes);
+}
+
+absl::StatusOr<const std::string*> TargetWriter::Prepare(const std::function<std::string()>& sql) {
   const StatementCache::Use use = cache_.Get(key_);
   if (!use.evicted.empty()) WF_RETURN_IF_ERROR(pipeline_.Send("DEALLOCATE " + use.evicted));
-  if (use.is_new) WF_RETURN_IF_ERROR(pipeline_.Prepare(*use.name, StatementSql(statement_)));
+  if (use.is_new) WF_RETURN_IF_ERROR(pipeline_.Prepare(*use.name, sql()));
+  return use.name;
+}
+
+absl::Status TargetWriter::SendStatement() {
+  statement_.MakeKey(key_);
+  WF_ASSIGN_OR_RETURN(const std::string* const name, Prepare([this] { return StatementSql(statement_); }));
   ++tally_.statements;
-  return pipeline_.SendRow(*use.name, statement_.parameters);
+  return pipeline_.SendRow(*name, statement_.parameters);
+}
+
+NetChanges& TargetWriter::GatheredOf(const MappedTable& table) {
+  if (last_gathered_ != nullptr && &last_gathered_->table() == &table) return *last_gathered_;
+  std::unique_ptr<NetChanges>& net = gathered_[&table];
+  if (net == nullptr) net = std::make_unique<NetChanges>(table);
+  last_gathered_ = net.get();
+  return *net;
+}
+
+absl::Status TargetWriter::Gather(const SourceTransaction& transaction, const Segment& segment,
+                                  const Event& event) {
+  if (event.kind == EventKind::kTruncate) {
+    WF_RETURN_IF_ERROR(SendGathered());
+    return ApplyTruncate(transaction, segment, event);
+  }
+  const MappedTable& table = *tables_.Find(event.relation);
+  if (!Applies(table, transaction)) return absl::OkStatus();
+  if (table.row_key.empty()) return Apply(transaction, segment, event);
+  NetChanges& net = GatheredOf(table);
+  if (net.Take(event)) {
+    CountChange(table, event.kind);
+    return absl::OkStatus();
+  }
+  WF_RETURN_IF_ERROR(SendNet(net));
+  return Apply(transaction, segment, event);
+}
+
+absl::Status TargetWriter::SendGathered() {
+  for (auto& [table, net] : gathered_) WF_RETURN_IF_ERROR(SendNet(*net));
+  return absl::OkStatus();
 }
 
 absl::Status TargetWriter::ApplyTruncate(const SourceTransaction& transaction, const Segment& segment,
@@ -208,7 +250,7 @@ absl::Status TargetWriter::Abandon() {
 
 // Finds out which change an error of the pipeline is about: the oldest one without an answer.
 absl::Status TargetWriter::Note(absl::Status status) {
-  if (!status.ok() && !failed_ && pipeline_.row_failed() && !pending_.empty())
+  if (!status.ok() && !failed_ && pipeline_.row_failed() && !pending_.empty() && pending_.front().xid != 0)
     failed_ = NameOf(pending_.front());
   return status;
 }
@@ -216,12 +258,12 @@ absl::Status TargetWriter::Note(absl::Status status) {
 void TargetWriter::TakeRowAnswer(std::int64_t affected) {
   const Pending change = pending_.front();
   pending_.pop_front();
-  if (affected == 0 && (change.kind == EventKind::kUpdate || change.kind == EventKind::kDelete))
-    CountMissing(change);
+  if (affected < change.rows && (change.kind == EventKind::kUpdate || change.kind == EventKind::kDelete))
+    CountMissing(change, change.rows - affected);
 }
 
-void TargetWriter::CountMissing(const Pending& change) {
-  ++CountersOf(*change.table).missing_rows;
+void TargetWriter::CountMissing(const Pending& change, std::int64_t rows) {
+  CountersOf(*change.table).missing_rows += rows;
   if (!missing_) missing_ = NameOf(change);
 }
 

@@ -3,15 +3,21 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
+#include "apply/array_encoder.h"
 #include "apply/batch.h"
+#include "apply/net_changes.h"
 #include "apply/pipeline.h"
 #include "apply/plan.h"
+#include "apply/set_statement.h"
 #include "apply/statement_cache.h"
 #include "apply/table_map.h"
 #include "apply/tally.h"
@@ -55,9 +61,16 @@ class TargetWriter {
 
   // BEGIN and the guard. `next` equal to `expected` only takes the lane's lock.
   absl::Status Begin(Lsn expected, Lsn next);
-  // The tables are resolved. Changes that are out of scope do nothing.
+  // The tables are resolved; changes that are out of scope do nothing. Sends the change as a statement of its
+  // own.
   absl::Status Apply(const SourceTransaction& transaction, const Segment& segment, const Event& event);
-  // The same, one round trip each: a change that the target refuses because of its data is left out and
+  // Gathers changes to their net effect per row, where the table allows it, and sends the others in their
+  // place. The events live until SendGathered(). Where the target refuses a net effect, it may still take the
+  // changes themselves in their order.
+  absl::Status Gather(const SourceTransaction& transaction, const Segment& segment, const Event& event);
+  // For each table deletes, then updates, then inserts, rows sorted by key.
+  absl::Status SendGathered();
+  // Like Apply(), one round trip each: a change that the target refuses because of its data is left out and
   // noted.
   absl::Status ApplyOrSkip(const SourceTransaction& transaction, const Segment& segment, const Event& event);
   // Waits for the answers to everything sent.
@@ -83,16 +96,27 @@ class TargetWriter {
   struct Pending {
     const MappedTable* table;
     EventKind kind;
-    Xid xid;
+    Xid xid;  // Zero where the statement is about several changes.
     Lsn commit_lsn;
+    std::int64_t rows = 1;
   };
 
   absl::Status ApplyTruncate(const SourceTransaction& transaction, const Segment& segment,
                              const Event& event);
   absl::Status SendStatement();
+  NetChanges& GatheredOf(const MappedTable& table);
+  absl::Status SendNet(NetChanges& net);
+  absl::Status SendRows(const NetChanges& net, const SetStatement& statement,
+                        std::span<const NetChanges::Row* const> rows);
+  std::size_t Encode(const NetChanges& net, const SetStatement& statement,
+                     std::span<const NetChanges::Row* const> rows);
+  absl::Status SendSet(const SetStatement& statement, std::int64_t rows);
+  // The name of the statement with the key in key_, which is prepared first where it has to be.
+  absl::StatusOr<const std::string*> Prepare(const std::function<std::string()>& sql);
+  void CountChange(const MappedTable& table, EventKind kind);
   absl::Status Note(absl::Status status);
   void TakeRowAnswer(std::int64_t affected);
-  void CountMissing(const Pending& change);
+  void CountMissing(const Pending& change, std::int64_t rows);
   TableCounters& CountersOf(const MappedTable& table);
   absl::Status SkipFailed(const Pending& change, const absl::Status& error);
   static ChangeName NameOf(const Pending& change);
@@ -106,6 +130,10 @@ class TargetWriter {
   RowPlanner planner_;
   RowStatement statement_;
   std::string key_;
+  absl::flat_hash_map<const MappedTable*, std::unique_ptr<NetChanges>> gathered_;
+  NetChanges* last_gathered_ = nullptr;
+  std::vector<ArrayEncoder> encoders_;  // By published column.
+  std::vector<ArrayParameter> arrays_;
 
   std::deque<Pending> pending_;  // Sent and not answered.
   std::optional<ChangeName> failed_;
