@@ -1,4 +1,4 @@
-// Tested by tests/apply/set_statement_test.cc.
+// Tested by tests/apply/applier_net_test.cc.
 #include "apply/set_statement.h"
 
 #include <cstring>
