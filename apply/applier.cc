@@ -18,6 +18,7 @@ class Applier::Impl {
         budget_(budget),
         stop_(stop),
         observe_(std::move(observe)),
+        catalog_(options_.copied_at, options_.only_listed),
         progress_(options_.lanes),
         fence_(options_, progress_, tally_, abort_, [this] { Recheck(); }) {}
 
@@ -44,6 +45,7 @@ class Applier::Impl {
   const StopSignal& stop_;
   const std::function<void(const ApplierEvent&)> observe_;
   StopSignal abort_;
+  TableCatalog catalog_;
   Progress progress_;
   Tally tally_;
   bool replica_role_ = false;
@@ -56,7 +58,8 @@ absl::Status Applier::Impl::Start() {
     return Errorf(absl::StatusCode::kInvalidArgument, "changes are applied by one lane; %d were asked for",
                   options_.lanes);
   }
-  const LaneContext context = {options_, tables_, budget_, progress_, tally_, stop_, abort_, observe_};
+  const LaneContext context = {options_, tables_, budget_, catalog_, progress_,
+                               tally_,   stop_,   abort_,  observe_};
   for (int number = 0; number < options_.lanes; ++number) {
     lanes_.push_back(std::make_unique<Lane>(context, number));
     WF_ASSIGN_OR_RETURN(const ReplicaRole role, lanes_.back()->Open());

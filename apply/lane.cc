@@ -15,7 +15,7 @@ constexpr absl::Duration kGlance = absl::Milliseconds(20);
 }  // namespace
 
 Lane::Lane(const LaneContext& context, int number)
-    : context_(context), number_(number), tables_(context.options.copied_at, context.options.only_listed) {}
+    : context_(context), number_(number), tables_(context.catalog) {}
 
 Lane::~Lane() {
   Join();

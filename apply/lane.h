@@ -34,6 +34,7 @@ struct LaneContext {
   const ApplierOptions& options;
   const std::vector<TableName>& tables;
   const MemoryBudget& budget;
+  TableCatalog& catalog;
   Progress& progress;
   Tally& tally;
   const StopSignal& stop;   // The user's: nothing new is begun.
