@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "apply/batch.h"
+#include "apply/lane_state.h"
 #include "apply/pipeline.h"
 #include "apply/plan.h"
 #include "apply/statement_cache.h"
@@ -49,6 +50,7 @@ class TargetWriter {
   TargetWriter& operator=(const TargetWriter&) = delete;
 
   absl::StatusOr<Lsn> ReadPosition();
+  absl::StatusOr<Lsn> ReadPositionOf(int lane);
   // Reads the catalog for relations that are not known yet; also inside a transaction, where it waits for all
   // answers.
   absl::Status ResolveTables(const SourceTransaction& transaction);
@@ -63,6 +65,9 @@ class TargetWriter {
   // Waits for the answers to everything sent.
   absl::Status Flush();
   absl::Status MoveTo(Lsn expected, Lsn next);
+  // Another lane, which waits for that.
+  absl::Status MoveOther(int lane, Lsn expected, Lsn next);
+  absl::Status RecordDealing(const DealtTable& dealt);
   // With stop_at_missing_row only after all rows are known to have been found (kFailedPrecondition
   // otherwise).
   absl::Status Commit();
@@ -99,7 +104,6 @@ class TargetWriter {
 
   Connection connection_;
   const TargetWriterOptions options_;
-  const std::string lane_text_;
   TableMap& tables_;
   Pipeline pipeline_;
   StatementCache cache_;
