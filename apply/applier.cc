@@ -1,24 +1,44 @@
 // Tested by tests/apply/applier_recovery_test.cc and applier_progress_test.cc.
 #include "apply/applier.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/time/clock.h"
 #include "apply/fence.h"
 #include "apply/lane.h"
+#include "apply/lane_state.h"
+#include "apply/replica_role.h"
+#include "apply/retry.h"
 
 namespace walferry {
+
+namespace {
+
+absl::StatusOr<Connection> Connect(const ApplierOptions& options, const StopSignal* stop) {
+  ConnectOptions connect;
+  connect.conninfo = options.target;
+  connect.application_name = options.application_name;
+  connect.stop = stop;
+  return Connection::Open(connect);
+}
+
+}  // namespace
 
 class Applier::Impl {
  public:
   Impl(ApplierOptions options, std::vector<TableName> tables, MemoryBudget& budget, const StopSignal& stop,
-       std::function<void(const ApplierEvent&)> observe)
+       std::function<void(const ApplierEvent&)> observe, bool replica_role)
       : options_(std::move(options)),
         tables_(std::move(tables)),
         budget_(budget),
         stop_(stop),
         observe_(std::move(observe)),
+        catalog_(options_.copied_at, options_.only_listed),
+        rendezvous_(options_.lanes),
         progress_(options_.lanes),
+        tally_(options_.lanes),
+        replica_role_(replica_role),
         fence_(options_, progress_, tally_, abort_, [this] { Recheck(); }) {}
 
   ~Impl() { abort_.Request(); }
@@ -38,33 +58,31 @@ class Applier::Impl {
     for (const std::unique_ptr<Lane>& lane : lanes_) lane->Recheck();
   }
 
+  absl::Status BeginDealing(const std::vector<Lsn>& positions);
+  bool LevelLanes(absl::Time deadline);
+
   const ApplierOptions options_;
   const std::vector<TableName> tables_;
   MemoryBudget& budget_;
   const StopSignal& stop_;
   const std::function<void(const ApplierEvent&)> observe_;
   StopSignal abort_;
+  TableCatalog catalog_;
+  Dealing dealing_;
+  Rendezvous rendezvous_;
   Progress progress_;
   Tally tally_;
-  bool replica_role_ = false;
+  const bool replica_role_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   Fence fence_;  // Last, so that its thread ends before the lanes that it calls are gone.
 };
 
 absl::Status Applier::Impl::Start() {
-  if (options_.lanes != 1) {
-    return Errorf(absl::StatusCode::kInvalidArgument, "changes are applied by one lane; %d were asked for",
-                  options_.lanes);
-  }
-  const LaneContext context = {options_, tables_, budget_, progress_, tally_, stop_, abort_, observe_};
+  const LaneContext context = {options_,  tables_, budget_, catalog_, dealing_, rendezvous_,
+                               progress_, tally_,  stop_,   abort_,   observe_};
   for (int number = 0; number < options_.lanes; ++number) {
     lanes_.push_back(std::make_unique<Lane>(context, number));
-    WF_ASSIGN_OR_RETURN(const ReplicaRole role, lanes_.back()->Open());
-    replica_role_ = role.in_force;
-    if (number > 0) continue;
-    const ApplierEvent::Kind kind =
-        role.in_force ? ApplierEvent::Kind::kReplicaRole : ApplierEvent::Kind::kNoReplicaRole;
-    observe_({kind, {}, role.text});
+    WF_RETURN_IF_ERROR(lanes_.back()->Open().status());
   }
   WF_RETURN_IF_ERROR(fence_.Open());
   progress_.Restarted(progress_.sink_progress().applied);
@@ -79,23 +97,62 @@ void Applier::Impl::Push(Segment segment) {
     progress_.Pushed(event->lsn);
     break;
   }
-  lanes_.front()->Push(std::make_shared<const Segment>(std::move(segment)));
+  const auto shared = std::make_shared<const Segment>(std::move(segment));
+  for (const std::unique_ptr<Lane>& lane : lanes_) lane->Push(shared);
 }
 
 absl::StatusOr<Lsn> Applier::Impl::Restart() {
-  Lsn position;
   progress_.BeginRestart();
+  std::vector<Lsn> positions;
   for (const std::unique_ptr<Lane>& lane : lanes_) {
-    WF_ASSIGN_OR_RETURN(const Lsn at, lane->Restart());
-    if (!position.valid() || at < position) position = at;
+    WF_ASSIGN_OR_RETURN(const Lsn position, lane->Restart());
+    positions.push_back(position);
   }
+  rendezvous_.Reset();
+  if (lanes_.size() > 1) {
+    WF_RETURN_IF_ERROR(RetryFor(options_.retry_for, stop_, [&] { return BeginDealing(positions); }));
+  }
+  const Lsn position = *std::min_element(positions.begin(), positions.end());
   progress_.Restarted(position);
   return position;
 }
 
-absl::Status Applier::Impl::Finish(absl::Time deadline) {
+absl::Status Applier::Impl::BeginDealing(const std::vector<Lsn>& positions) {
+  const auto [lowest, highest] = std::minmax_element(positions.begin(), positions.end());
+  WF_ASSIGN_OR_RETURN(Connection target, Connect(options_, &abort_));
+  if (*lowest == *highest) {
+    WF_RETURN_IF_ERROR(ClearDealing(target, options_.migration));
+    dealing_.Begin(*highest, {});
+    return absl::OkStatus();
+  }
+  WF_ASSIGN_OR_RETURN(std::vector<DealtTable> recorded, LoadDealing(target, options_.migration));
+  for (const DealtTable& dealt : recorded) {
+    if (dealt.binary == options_.binary || dealt.key.empty()) continue;
+    return Errorf(
+        absl::StatusCode::kFailedPrecondition,
+        "the lanes stand at different positions, and the rows of %s were dealt to them by %s values: "
+        "run once more with --binary %s, until it has caught up or is stopped",
+        dealt.table.ToString(), dealt.binary ? "binary" : "text", dealt.binary ? "on" : "off");
+  }
+  dealing_.Begin(*highest, std::move(recorded));
+  return absl::OkStatus();
+}
+
+// So that the next run may have another number of lanes, and begins without catching up with itself.
+bool Applier::Impl::LevelLanes(absl::Time deadline) {
   bool quiet = true;
-  for (const std::unique_ptr<Lane>& lane : lanes_) quiet = lane->Quiesce(deadline) && quiet;
+  for (const std::unique_ptr<Lane>& lane : lanes_) lane->Quiesce();
+  for (const std::unique_ptr<Lane>& lane : lanes_) quiet = lane->AwaitRest(deadline) && quiet;
+  const std::vector<Lsn> positions = progress_.positions();
+  const auto [lowest, highest] = std::minmax_element(positions.begin(), positions.end());
+  if (!quiet || *lowest == *highest) return quiet;
+  for (const std::unique_ptr<Lane>& lane : lanes_) lane->LevelUp(*highest);
+  for (const std::unique_ptr<Lane>& lane : lanes_) quiet = lane->AwaitRest(deadline) && quiet;
+  return quiet;
+}
+
+absl::Status Applier::Impl::Finish(absl::Time deadline) {
+  const bool quiet = LevelLanes(deadline);
   const absl::Status fenced = fence_.Finish(deadline);
   // A server that does not answer shall not keep us longer than that.
   abort_.Request();
@@ -110,7 +167,23 @@ absl::StatusOr<std::unique_ptr<Applier>> Applier::Start(ApplierOptions options,
                                                         const std::vector<TableName>& tables,
                                                         MemoryBudget& budget, const StopSignal& stop,
                                                         std::function<void(const ApplierEvent&)> observe) {
-  auto impl = std::make_unique<Impl>(std::move(options), tables, budget, stop, std::move(observe));
+  WF_ASSIGN_OR_RETURN(Connection target, Connect(options, &stop));
+  WF_ASSIGN_OR_RETURN(const ReplicaRole role, TakeReplicaRole(target, tables));
+  observe(
+      {role.in_force ? ApplierEvent::Kind::kReplicaRole : ApplierEvent::Kind::kNoReplicaRole, {}, role.text});
+  const int wanted = options.lanes > 0 ? options.lanes : role.in_force ? kSuitingLanes : 1;
+  WF_ASSIGN_OR_RETURN(const int lanes, AgreeOnLanes(target, options.migration, wanted));
+  if (lanes != wanted) {
+    observe(
+        {ApplierEvent::Kind::kLanes,
+         {},
+         absl::StrFormat("the lanes stand at different positions, so there are %d in this run as in the one "
+                         "before, not %d",
+                         lanes, wanted)});
+  }
+  options.lanes = lanes;
+  auto impl =
+      std::make_unique<Impl>(std::move(options), tables, budget, stop, std::move(observe), role.in_force);
   WF_RETURN_IF_ERROR(impl->Start());
   return std::unique_ptr<Applier>(new Applier(std::move(impl)));
 }

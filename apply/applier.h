@@ -24,7 +24,12 @@ struct ApplierOptions {
   std::string target;  // conninfo
   std::string application_name = "walferry";
   std::string migration;  // Whose lanes and counters.
+  // How many are wished for; 0: as many as suit. There are as many as the state says, where they do not all
+  // stand at the same position.
   int lanes = 1;
+  // The stream brings binary values where it can. As long as lanes stand at different positions it must be as
+  // before.
+  bool binary = false;
   // A change to a table in this map is applied only if its transaction's commit LSN is at or after the
   // position. A table that is not in the map is applied always, or, with only_listed, skipped
   // and counted.
@@ -38,6 +43,12 @@ struct ApplierOptions {
   absl::Duration retry_for = absl::Minutes(10);
 };
 
+struct LaneCounters {
+  std::uint64_t batches = 0;
+  std::uint64_t transactions = 0;  // Passed by; with a share in them or not.
+  std::uint64_t changes = 0;
+};
+
 struct ApplierCounters {
   std::uint64_t batches = 0;
   std::uint64_t transactions = 0;
@@ -46,6 +57,7 @@ struct ApplierCounters {
   std::uint64_t replays = 0;  // Batches that failed as a whole and were applied one transaction at a time.
   std::uint64_t reconnects = 0;
   std::map<TableName, TableCounters> tables;  // Since the start of this process.
+  std::vector<LaneCounters> lanes;
 };
 
 // Said in words by tools/. Thread: the applier's own; the observer must be thread-safe.
@@ -53,6 +65,7 @@ struct ApplierEvent {
   enum class Kind {
     kReplicaRole,
     kNoReplicaRole,
+    kLanes,
     kReconnecting,
     kReconnected,
     kReplay,
@@ -64,6 +77,9 @@ struct ApplierEvent {
   TableName table;   // Where it is about one.
   std::string text;  // One sentence, without cell values.
 };
+
+// What options.lanes == 0 stands for, where session_replication_role = replica is in force.
+inline constexpr int kSuitingLanes = 2;
 
 class Applier : public SegmentSink {
  public:
@@ -77,8 +93,8 @@ class Applier : public SegmentSink {
   // Stops the threads; what is not committed is dropped.
   ~Applier() override;
 
-  // Lets the batch in hand finish (bounded by `deadline`), records a last fence and the counters. Call once,
-  // before the final feedback to the source.
+  // Lets the batches in hand finish and the lanes come to the same position (bounded by `deadline`), records
+  // a last fence and the counters. Call once, before the final feedback to the source.
   absl::Status Finish(absl::Time deadline);
 
   bool replica_role() const;

@@ -9,11 +9,11 @@ namespace {
 // What an event costs besides its values, so that a run of tiny changes is bounded, too.
 constexpr std::size_t kEventBytes = 32;
 
+}  // namespace
+
 std::size_t BytesOf(const Event& event) {
   return kEventBytes + event.old_tuple.bytes().size() + event.new_tuple.bytes().size();
 }
-
-}  // namespace
 
 void BatchBuilder::Reset(Lsn position) {
   transactions_.clear();
@@ -49,7 +49,7 @@ absl::Status BatchBuilder::AddEvent(const std::shared_ptr<const Segment>& segmen
   SourceTransaction& transaction = transactions_.back();
   transaction.bytes += BytesOf(event);
   if (transaction.slices.empty() || transaction.slices.back().segment != segment) {
-    transaction.slices.push_back({segment, index, 0});
+    transaction.slices.push_back({segment, index, 0, {}});
   }
   ++transaction.slices.back().count;
   return absl::OkStatus();
@@ -59,10 +59,15 @@ Batch BatchBuilder::TakeWhole(std::size_t max_bytes) {
   Batch batch;
   do {
     batch.bytes += transactions_.front().bytes;
-    batch.transactions.push_back(std::move(transactions_.front()));
-    transactions_.pop_front();
+    batch.transactions.push_back(TakeFirst());
   } while (has_whole() && batch.bytes + transactions_.front().bytes <= max_bytes);
   return batch;
+}
+
+SourceTransaction BatchBuilder::TakeFirst() {
+  SourceTransaction first = std::move(transactions_.front());
+  transactions_.pop_front();
+  return first;
 }
 
 SourceTransaction BatchBuilder::TakePart() {

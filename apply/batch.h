@@ -16,7 +16,12 @@ struct Slice {
   std::shared_ptr<const Segment> segment;
   std::size_t first = 0;
   std::size_t count = 0;
+  // Where it is not empty: only these of them, by their place in the segment.
+  std::vector<std::uint32_t> picked = {};
 };
+
+// What an event counts for where sizes are limited.
+std::size_t BytesOf(const Event& event);
 
 // A transaction of the source, or a part of one. Its slices hold its changes, without begin and commit.
 struct SourceTransaction {
@@ -40,6 +45,10 @@ struct Batch {
 template <typename Visit>
 absl::Status ForEachChange(const SourceTransaction& transaction, Visit visit) {
   for (const Slice& slice : transaction.slices) {
+    for (const std::uint32_t i : slice.picked) {
+      WF_RETURN_IF_ERROR(visit(*slice.segment, slice.segment->events[i]));
+    }
+    if (!slice.picked.empty()) continue;
     for (std::size_t i = slice.first; i < slice.first + slice.count; ++i) {
       WF_RETURN_IF_ERROR(visit(*slice.segment, slice.segment->events[i]));
     }
@@ -60,6 +69,9 @@ class BatchBuilder {
   bool has_whole() const { return !transactions_.empty() && transactions_.front().whole() && !in_parts_; }
   // As many whole transactions as fit into `max_bytes`, but at least one. Only when has_whole().
   Batch TakeWhole(std::size_t max_bytes);
+  // The first of them alone, and where it ends. Only when has_whole().
+  SourceTransaction TakeFirst();
+  Lsn first_end() const { return transactions_.front().end_lsn; }
 
   // The oldest transaction is not whole yet, or a part of it was taken.
   bool has_open() const { return !transactions_.empty() && !has_whole(); }

@@ -15,7 +15,9 @@ constexpr absl::Duration kGlance = absl::Milliseconds(20);
 }  // namespace
 
 Lane::Lane(const LaneContext& context, int number)
-    : context_(context), number_(number), tables_(context.options.copied_at, context.options.only_listed) {}
+    : context_(context), number_(number), tables_(context.catalog) {
+  if (context.options.lanes > 1) dealer_.emplace(context.dealing, context.options.lanes, number);
+}
 
 Lane::~Lane() {
   Join();
@@ -61,12 +63,24 @@ void Lane::Recheck() {
   changed_.SignalAll();
 }
 
-bool Lane::Quiesce(absl::Time deadline) {
+void Lane::Quiesce() {
   const absl::MutexLock lock(&mutex_);
   finishing_ = true;
   changed_.SignalAll();
-  while (busy_ && absl::Now() < deadline) changed_.WaitWithDeadline(&mutex_, deadline);
-  return !busy_;
+}
+
+void Lane::LevelUp(Lsn end) {
+  const absl::MutexLock lock(&mutex_);
+  level_to_ = end;
+  changed_.SignalAll();
+}
+
+bool Lane::AwaitRest(absl::Time deadline) {
+  const absl::MutexLock lock(&mutex_);
+  const auto at_rest = [this]()
+                           ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !busy_ && !level_to_.valid(); };
+  while (!at_rest() && absl::Now() < deadline) changed_.WaitWithDeadline(&mutex_, deadline);
+  return at_rest();
 }
 
 bool Lane::stopping() const {
@@ -79,7 +93,13 @@ void Lane::Run() {
       case Work::kQuit:
         return;
       case Work::kBatch:
-        ApplyBatch(builder_.TakeWhole(context_.options.batch_bytes));
+        dealer_ ? ApplyShare() : ApplyBatch(builder_.TakeWhole(context_.options.batch_bytes));
+        break;
+      case Work::kPassed:
+        ApplyNext();
+        break;
+      case Work::kLevel:
+        LevelUpNow();
         break;
       case Work::kParts:
         ApplyParts();
@@ -109,18 +129,24 @@ void Lane::TakeIncoming() {
     if (discarding_) continue;
     Settle(builder_.Add(std::move(taken.front())));
   }
-  if (discarding_) builder_.Reset(position_);
+  if (!discarding_) return;
+  builder_.Reset(position_);
+  next_ = {};
+  common_.reset();
 }
 
 std::optional<Lane::Work> Lane::ChooseWork() {
   if (quit_) return Work::kQuit;
+  if (level_to_.valid()) return Work::kLevel;
   if (stopping()) return std::nullopt;
-  if (builder_.has_whole()) return Work::kBatch;
+  if (builder_.has_whole() || common_) return Work::kBatch;
   // A large transaction cannot be waited for: the rest of it may have no room.
   if (builder_.has_open() &&
       (builder_.open_bytes() >= context_.options.batch_bytes || context_.budget.exhausted())) {
     return Work::kParts;
   }
+  const bool passed = !next_.transactions.empty();
+  if (passed && (restart_wanted_ || absl::Now() >= next_due_)) return Work::kPassed;
   if (restart_wanted_) return Work::kRestart;
   if (std::exchange(recheck_, false)) return Work::kRecheck;
   return std::nullopt;
@@ -136,8 +162,10 @@ Lane::Work Lane::NextWork() {
     busy_ = work.has_value();
     if (work) return *work;
     changed_.SignalAll();
+    absl::Time look_again = next_.transactions.empty() || stopping() ? absl::InfiniteFuture() : next_due_;
     // Nothing tells when the memory budget runs out under an unfinished transaction.
-    changed_.WaitWithTimeout(&mutex_, builder_.has_open() ? kGlance : absl::InfiniteDuration());
+    if (builder_.has_open()) look_again = std::min(look_again, absl::Now() + kGlance);
+    changed_.WaitWithDeadline(&mutex_, look_again);
   }
 }
 
@@ -189,6 +217,7 @@ absl::Status Lane::Attempt(const Batch& batch, Mode mode) {
   if (writer_ == nullptr) return absl::UnavailableError("not connected to the target");
   for (const SourceTransaction& transaction : batch.transactions) {
     WF_RETURN_IF_ERROR(writer_->ResolveTables(transaction));
+    if (leads()) DecideOn(transaction);
   }
   WF_RETURN_IF_ERROR(writer_->Begin(position_, batch.end_lsn()));
   for (const SourceTransaction& transaction : batch.transactions) {
@@ -196,6 +225,7 @@ absl::Status Lane::Attempt(const Batch& batch, Mode mode) {
     writer_->CountTransaction();
   }
   WF_RETURN_IF_ERROR(writer_->SendGathered());
+  if (leads()) WF_RETURN_IF_ERROR(MoveOthers(batch.end_lsn()));
   return writer_->Commit();
 }
 
@@ -213,9 +243,19 @@ absl::Status Lane::Send(const SourceTransaction& transaction, Mode mode) {
   });
 }
 
+Lane::Mode Lane::ModeOfParts(Lsn commit_lsn) const {
+  return commit_lsn == again_commit_lsn_ ? again_mode_ : Mode::kNet;
+}
+
 void Lane::ApplyParts() {
+  if (!next_.transactions.empty()) return ApplyNext();
   SourceTransaction part = builder_.TakePart();
-  const Mode mode = part.commit_lsn == again_commit_lsn_ ? again_mode_ : Mode::kNet;
+  if (dealer_) {
+    const absl::StatusOr<bool> taken = dealer_->TakeShare(part);
+    if (!taken.ok()) return Settle(taken.status());
+    if (!*taken) return ApplyPartsTogether(std::move(part));
+  }
+  const Mode mode = ModeOfParts(part.commit_lsn);
   const absl::Status status = Capture(SendParts(part, mode));
   Settle(status.ok() ? FinishParts(part) : SettleParts(part, status, mode));
 }
@@ -229,24 +269,28 @@ absl::Status Lane::FinishParts(const SourceTransaction& part) {
 absl::Status Lane::SendParts(SourceTransaction& part, Mode mode) {
   if (writer_ == nullptr) return absl::UnavailableError("not connected to the target");
   WF_RETURN_IF_ERROR(writer_->ResolveTables(part));
+  if (leads()) DecideOn(part);
   WF_RETURN_IF_ERROR(writer_->Begin(position_, position_));
   while (true) {
     WF_RETURN_IF_ERROR(Send(part, mode));
     WF_RETURN_IF_ERROR(writer_->SendGathered());
     if (part.whole()) break;
     part.slices.clear();
-    WF_RETURN_IF_ERROR(AwaitPart());
+    WF_RETURN_IF_ERROR(AwaitPart(true));
     part = builder_.TakePart();
+    WF_RETURN_IF_ERROR(TakeShareOf(part));
     WF_RETURN_IF_ERROR(writer_->ResolveTables(part));
+    if (leads()) DecideOn(part);
   }
   WF_RETURN_IF_ERROR(writer_->MoveTo(position_, part.end_lsn));
+  if (leads()) WF_RETURN_IF_ERROR(MoveOthers(part.end_lsn));
   writer_->CountTransaction();
   return writer_->Commit();
 }
 
 // Waits for more of the transaction that is being applied in parts. kCancelled: there will not be any.
-absl::Status Lane::AwaitPart() {
-  bool flushed = false;
+absl::Status Lane::AwaitPart(bool flush) {
+  bool flushed = !flush;
   while (true) {
     TakeIncoming();
     if (builder_.has_open() && builder_.open_has_news()) return absl::OkStatus();

@@ -1,5 +1,5 @@
-// One connection to the target, one thread, one position: takes segments from its queue, applies them in
-// source order and answers for every way in which that can go wrong.
+// One connection to the target, one thread, one position: takes segments from its queue, applies its share of
+// them in source order and answers for every way in which that can go wrong. With one lane its share is all.
 //
 // A batch of whole transactions stays in memory until its COMMIT was answered, so it can be applied again. A
 // transaction that is larger than a batch goes into its target transaction part by part; when that is undone
@@ -20,7 +20,9 @@
 #include "absl/synchronization/mutex.h"
 #include "apply/applier.h"
 #include "apply/batch.h"
+#include "apply/dealing.h"
 #include "apply/progress.h"
+#include "apply/rendezvous.h"
 #include "apply/replica_role.h"
 #include "apply/table_map.h"
 #include "apply/tally.h"
@@ -34,6 +36,9 @@ struct LaneContext {
   const ApplierOptions& options;
   const std::vector<TableName>& tables;
   const MemoryBudget& budget;
+  TableCatalog& catalog;
+  Dealing& dealing;
+  Rendezvous& rendezvous;
   Progress& progress;
   Tally& tally;
   const StopSignal& stop;   // The user's: nothing new is begun.
@@ -58,13 +63,17 @@ class Lane {
   absl::StatusOr<Lsn> Restart();
   // Reads the position back when it is free: the target may have lost it.
   void Recheck();
-  // Begins nothing new; true when the batch in hand is done, false when it was not before `deadline`.
-  bool Quiesce(absl::Time deadline);
+  // Begins nothing new.
+  void Quiesce();
+  // The same, but for what ends at `end` or before: another lane has done it.
+  void LevelUp(Lsn end);
+  // True when what is in hand after that is done, false when it was not before `deadline`.
+  bool AwaitRest(absl::Time deadline);
   // Ends the thread; soon, where `abort` was requested.
   void Join();
 
  private:
-  enum class Work { kQuit, kBatch, kParts, kRestart, kRecheck };
+  enum class Work { kQuit, kBatch, kParts, kPassed, kLevel, kRestart, kRecheck };
   enum class Next { kCommitted, kAgain, kFromSource };
   enum class Mode {
     kNet,      // Net effects of a batch.
@@ -84,12 +93,31 @@ class Lane {
   absl::Status ApplyInOrder(Batch batch);
   absl::Status ApplyWhole(const Batch& batch, Mode mode);
   absl::Status Attempt(const Batch& batch, Mode mode);
+  Mode ModeOfParts(Lsn commit_lsn) const;
   void ApplyParts();
   absl::Status SendParts(SourceTransaction& part, Mode mode);
-  absl::Status AwaitPart();
+  absl::Status AwaitPart(bool flush);
   absl::Status FinishParts(const SourceTransaction& part);
   absl::Status Send(const SourceTransaction& transaction, Mode mode);
   absl::Status SettleParts(const SourceTransaction& part, const absl::Status& error, Mode mode);
+
+  // With several lanes (lane_share.cc). What this lane is to apply next is gathered in next_.
+  void ApplyShare();
+  absl::Status GatherShare(Lsn up_to);
+  void ApplyNext();
+  void LevelUpNow();
+  // The transaction in common_, or the one that begins with `part`: the first lane applies it for all.
+  void ApplyTogether();
+  void ApplyPartsTogether(SourceTransaction part);
+  absl::Status AwaitEndOfParts(SourceTransaction part);
+  absl::StatusOr<bool> Meet(Lsn commit_lsn, bool in_parts);
+  void EndMeeting(Lsn end);
+  void TakeOverEnd();
+  // Of the next part: kCancelled where it turns out that the transaction cannot be taken apart.
+  absl::Status TakeShareOf(SourceTransaction& part);
+  bool leads() const { return !all_positions_.empty(); }
+  void DecideOn(const SourceTransaction& transaction);
+  absl::Status MoveOthers(Lsn end);
 
   // Keeps what the writer knows about its transaction, before it is used again or lost.
   absl::Status Capture(absl::Status status);
@@ -103,6 +131,7 @@ class Lane {
   // After `error`: rolls back, waits, reconnects, reads the position. `end`: what it would be after a commit.
   absl::StatusOr<Next> Recover(const absl::Status& error, Lsn end);
   absl::StatusOr<Next> Compare(Lsn position, Lsn end) const;
+  absl::StatusOr<Next> CompareOthers(const absl::Status& moved);
   bool WorthAnotherTry(const absl::Status& error);
   absl::StatusOr<Lsn> ReadPositionPatiently();
   absl::Status Connect();
@@ -120,6 +149,12 @@ class Lane {
   std::unique_ptr<TargetWriter> writer_;
   BatchBuilder builder_;
   Lsn position_;
+  std::optional<Dealer> dealer_;  // With several lanes.
+  Batch next_;
+  absl::Time next_due_ = absl::InfiniteFuture();  // Where there is nothing to apply in next_.
+  std::optional<SourceTransaction> common_;       // Behind next_.
+  std::vector<Lsn> all_positions_;                // By lane; not empty while this one applies for all.
+  std::map<const Relation*, DealtTable> decided_;
   // Of the last target transaction.
   BatchTally batch_tally_;
   std::vector<SkippedChange> batch_skipped_;
@@ -146,6 +181,7 @@ class Lane {
   std::optional<absl::StatusOr<Lsn>> restart_result_ ABSL_GUARDED_BY(mutex_);
   bool recheck_ ABSL_GUARDED_BY(mutex_) = false;
   bool finishing_ ABSL_GUARDED_BY(mutex_) = false;
+  Lsn level_to_ ABSL_GUARDED_BY(mutex_);
   bool quit_ ABSL_GUARDED_BY(mutex_) = false;
   bool busy_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;

@@ -66,7 +66,7 @@ absl::Status Lane::Connect() {
 
 // After a commit: what there is to count and to say about the batch.
 void Lane::ReportBatch() {
-  context_.tally.Add(batch_tally_);
+  context_.tally.Add(number_, batch_tally_);
   for (const auto& [table, counters] : batch_tally_.tables) {
     if (counters.missing_rows > 0) ReportMissing(table, counters.missing_rows);
   }
@@ -99,11 +99,13 @@ void Lane::ReportMissing(const TableName& table, std::int64_t rows) {
 void Lane::Settle(const absl::Status& status) {
   if (status.ok()) return;
   discarding_ = true;
+  context_.rendezvous.Break();
   if (!absl::IsCancelled(status)) context_.progress.Fail(status);
 }
 
 absl::Status Lane::GiveUp() {
   discarding_ = true;
+  context_.rendezvous.Break();
   context_.progress.WantRestart();
   return absl::CancelledError("the stream is needed again");
 }
@@ -120,11 +122,7 @@ bool Lane::WorthAnotherTry(const absl::Status& error) {
 absl::StatusOr<Lane::Next> Lane::Recover(const absl::Status& error, Lsn end) {
   if (writer_ != nullptr && !writer_->Abandon().ok()) writer_ = nullptr;
   if (absl::IsCancelled(error)) return error;
-  if (SqlstateOf(error) == kPositionMovedSqlstate) {
-    return Errorf(absl::StatusCode::kAborted,
-                  "another walferry applies migration %s, too, so this one ends: %s",
-                  context_.options.migration, MessageOf(error));
-  }
+  if (SqlstateOf(error) == kPositionMovedSqlstate) return CompareOthers(error);
   if (!WorthAnotherTry(error)) {
     refused_ = true;
     return error;
@@ -153,6 +151,21 @@ absl::StatusOr<Lane::Next> Lane::Compare(Lsn position, Lsn end) const {
       "the target went back to %s, but had everything up to %s on disk: it was restored, or a standby took "
       "over that lagged behind. The source has been told not to keep that; copy the tables again",
       position.ToString(), context_.progress.fenced().ToString());
+}
+
+// The guard has raised `moved`. A lane that waits does not notice when the target loses its last commits in a
+// crash; the one that moves it does.
+absl::StatusOr<Lane::Next> Lane::CompareOthers(const absl::Status& moved) {
+  for (std::size_t lane = 0; lane < all_positions_.size() && writer_ != nullptr; ++lane) {
+    const absl::StatusOr<Lsn> position = writer_->ReadPositionOf(static_cast<int>(lane));
+    if (!position.ok()) break;
+    if (*position < all_positions_[lane] && *position >= context_.progress.fenced()) {
+      return Next::kFromSource;
+    }
+  }
+  return Errorf(absl::StatusCode::kAborted,
+                "another walferry applies migration %s, too, so this one ends: %s",
+                context_.options.migration, MessageOf(moved));
 }
 
 absl::StatusOr<Lsn> Lane::ReadPositionPatiently() {
@@ -207,6 +220,7 @@ absl::StatusOr<Lsn> Lane::DoRestart() {
   }
   position_ = *position;
   builder_.Reset(position_);
+  if (dealer_) dealer_->Forget();
   discarding_ = false;
   context_.progress.Applied(number_, position_);
   return position;

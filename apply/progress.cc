@@ -92,6 +92,11 @@ SinkProgress Progress::sink_progress() const {
   return {*std::min_element(lanes_.begin(), lanes_.end()), confirmed_};
 }
 
+std::vector<Lsn> Progress::positions() const {
+  const absl::MutexLock lock(&mutex_);
+  return lanes_;
+}
+
 Lsn Progress::fenced() const {
   const absl::MutexLock lock(&mutex_);
   return fenced_;

@@ -44,6 +44,7 @@ class Progress {
   void Confirmed(const Confirmable& confirmed);  // Durable and recorded.
 
   SinkProgress sink_progress() const;
+  std::vector<Lsn> positions() const;  // By lane.
   Lsn fenced() const;
   bool wants_restart() const;
   absl::Status status() const;

@@ -188,28 +188,6 @@ absl::StatusOr<bool> WriteHeartbeat(Connection& target, const std::string& name,
   return row->GetBool(0, 0);
 }
 
-absl::Status InitializeLanes(Connection& target, const std::string& name, int lanes, Lsn position) {
-  return target
-      .Execute(
-          "INSERT INTO walferry.lane (migration, lane, position) "
-          "SELECT $1, lane, $3 FROM pg_catalog.generate_series(0, $2::integer - 1) lane ON CONFLICT DO "
-          "NOTHING",
-          {name, std::to_string(lanes), position.ToString()})
-      .status();
-}
-
-absl::StatusOr<std::vector<Lsn>> LoadLanes(Connection& target, const std::string& name) {
-  WF_ASSIGN_OR_RETURN(
-      Result rows,
-      target.Execute("SELECT position FROM walferry.lane WHERE migration = $1 ORDER BY lane", {name}));
-  std::vector<Lsn> lanes;
-  for (int row = 0; row < rows.rows(); ++row) {
-    WF_ASSIGN_OR_RETURN(Lsn position, GetLsn(rows, row, 0));
-    lanes.push_back(position);
-  }
-  return lanes;
-}
-
 absl::StatusOr<std::vector<TableRecord>> LoadTables(Connection& target, const std::string& name) {
   WF_ASSIGN_OR_RETURN(
       Result rows,

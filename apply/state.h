@@ -1,14 +1,14 @@
 // What a migration knows, kept in schema `walferry` on the target, so that any machine can continue it.
 //
 //   walferry.migration      one row each: pinned source identity, slot, publication, phase, confirmed LSN
-//   walferry.lane           the position of each lane: moved by compare-and-set with the data
+//   walferry.lane, walferry.dealing   see lane_state.h
 //   walferry.table_state    per table: phase, the position of its copy, rows, bytes, counters
 //   walferry.schema_object  what is created after the data (indexes, triggers …): SQL text, stage, done
 //   walferry.event          what happened when
 //
 // Functions here are one statement each unless they say otherwise, so they may be part of the caller's
-// transaction. All of the schema's SQL stands in state_schema.cc (DDL), state.cc, position.cc and nowhere
-// else.
+// transaction. All of the schema's SQL stands in state_schema.cc (DDL), state.cc, lane_state.cc, position.cc
+// and nowhere else.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "apply/lane_state.h"
 #include "decoder/lsn.h"
 #include "stream/connection.h"
 #include "stream/publication.h"
@@ -127,10 +128,6 @@ absl::StatusOr<bool> WriteHeartbeat(Connection& target, const std::string& name,
 // Removes every row of the migration, then drops schema walferry when no migration is left (two statements;
 // fine to repeat after a failure between them).
 absl::Status DeleteMigration(Connection& target, const std::string& name);
-
-// Sets the position of lanes [0, lanes) where there is none yet.
-absl::Status InitializeLanes(Connection& target, const std::string& name, int lanes, Lsn position);
-absl::StatusOr<std::vector<Lsn>> LoadLanes(Connection& target, const std::string& name);
 
 absl::StatusOr<std::vector<TableRecord>> LoadTables(Connection& target, const std::string& name);
 // Adds tables that are not there yet, as kWaiting.

@@ -6,7 +6,7 @@ namespace {
 
 // Stands in the comment of walferry.migration, so that another version of walferry can tell whose state it
 // found.
-constexpr std::string_view kStateFormat = "walferry state, format 1";
+constexpr std::string_view kStateFormat = "walferry state, format 2";
 
 // Serializes creation and removal of the schema between processes, for the length of a transaction.
 #define WF_LOCK_STATE_SCHEMA "pg_catalog.pg_advisory_xact_lock(2002871924, 1)"
@@ -47,6 +47,14 @@ CREATE TABLE IF NOT EXISTS walferry.lane (
   position pg_lsn NOT NULL,
   PRIMARY KEY (migration, lane)
 ) WITH (fillfactor = 50);
+CREATE TABLE IF NOT EXISTS walferry.dealing (
+  migration text NOT NULL,
+  schema_name text NOT NULL,
+  table_name text NOT NULL,
+  key text[] NOT NULL,
+  wire text NOT NULL,
+  PRIMARY KEY (migration, schema_name, table_name)
+);
 CREATE TABLE IF NOT EXISTS walferry.table_state (
   migration text NOT NULL,
   schema_name text NOT NULL,
@@ -96,7 +104,7 @@ BEGIN
       USING ERRCODE = 'WF001', HINT = 'Another walferry applies this migration, too.';
   END IF;
 END $function$;
-COMMENT ON TABLE walferry.migration IS 'walferry state, format 1';
+COMMENT ON TABLE walferry.migration IS 'walferry state, format 2';
 )sql";
 
 // Objects one by one instead of DROP SCHEMA … CASCADE: what somebody else put there is not ours to drop.
@@ -108,7 +116,8 @@ DO $do$ BEGIN
     RETURN;
   END IF;
   DROP FUNCTION walferry.advance(text, integer, pg_lsn, pg_lsn);
-  DROP TABLE walferry.migration, walferry.lane, walferry.table_state, walferry.schema_object, walferry.event;
+  DROP TABLE walferry.migration, walferry.lane, walferry.dealing, walferry.table_state,
+    walferry.schema_object, walferry.event;
   BEGIN
     DROP SCHEMA walferry;
   EXCEPTION WHEN dependent_objects_still_exist OR insufficient_privilege THEN
@@ -175,9 +184,10 @@ absl::StatusOr<bool> StateSchemaExists(Connection& target) {
 absl::Status DeleteMigration(Connection& target, const std::string& name) {
   WF_RETURN_IF_ERROR(target
                          .Execute("WITH a AS (DELETE FROM walferry.lane WHERE migration = $1), "
-                                  "b AS (DELETE FROM walferry.table_state WHERE migration = $1), "
-                                  "c AS (DELETE FROM walferry.schema_object WHERE migration = $1), "
-                                  "d AS (DELETE FROM walferry.event WHERE migration = $1) "
+                                  "b AS (DELETE FROM walferry.dealing WHERE migration = $1), "
+                                  "c AS (DELETE FROM walferry.table_state WHERE migration = $1), "
+                                  "d AS (DELETE FROM walferry.schema_object WHERE migration = $1), "
+                                  "e AS (DELETE FROM walferry.event WHERE migration = $1) "
                                   "DELETE FROM walferry.migration WHERE name = $1",
                                   {name})
                          .status());

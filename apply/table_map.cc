@@ -101,17 +101,26 @@ absl::Status MapColumns(const Relation& relation, MappedTable& mapped) {
   return absl::OkStatus();
 }
 
-const MappedTable* TableMap::FindOther(const Relation* relation) const {
-  const auto found = tables_.find(relation);
-  if (found == tables_.end()) return nullptr;
-  last_relation_ = relation;
-  last_ = found->second.get();
-  return last_;
+absl::StatusOr<std::shared_ptr<const MappedTable>> TableCatalog::Resolve(Connection& target,
+                                                                         const Relation* relation) {
+  int clearings = 0;
+  {
+    const absl::MutexLock lock(&mutex_);
+    const auto found = tables_.find(relation);
+    if (found != tables_.end()) return found->second;
+    clearings = clearings_;
+  }
+  // Two lanes may read it at the same time: they read the same.
+  WF_ASSIGN_OR_RETURN(std::shared_ptr<const MappedTable> mapped, Read(target, relation));
+  const absl::MutexLock lock(&mutex_);
+  // What was read before somebody found it to be out of date may be that.
+  if (clearings == clearings_) tables_[relation] = mapped;
+  return mapped;
 }
 
-absl::Status TableMap::Resolve(Connection& target, const Relation* relation) {
-  if (Find(relation) != nullptr) return absl::OkStatus();
-  auto mapped = std::make_unique<MappedTable>();
+absl::StatusOr<std::shared_ptr<const MappedTable>> TableCatalog::Read(Connection& target,
+                                                                      const Relation* relation) const {
+  auto mapped = std::make_shared<MappedTable>();
   mapped->relation = relation;
   mapped->name = {relation->schema, relation->name};
   const auto listed = copied_at_.find(mapped->name);
@@ -123,12 +132,38 @@ absl::Status TableMap::Resolve(Connection& target, const Relation* relation) {
     mapped->target = *std::move(table);
     WF_RETURN_IF_ERROR(MapColumns(*relation, *mapped));
   }
-  if (!mapped->in_scope) out_of_scope_.insert(mapped->name);
+  return mapped;
+}
+
+bool TableCatalog::NoteOutOfScope(const TableName& table) {
+  const absl::MutexLock lock(&mutex_);
+  return out_of_scope_.insert(table).second;
+}
+
+void TableCatalog::Clear() {
+  const absl::MutexLock lock(&mutex_);
+  ++clearings_;
+  tables_.clear();
+}
+
+const MappedTable* TableMap::FindOther(const Relation* relation) const {
+  const auto found = tables_.find(relation);
+  if (found == tables_.end()) return nullptr;
+  last_relation_ = relation;
+  last_ = found->second.get();
+  return last_;
+}
+
+absl::Status TableMap::Resolve(Connection& target, const Relation* relation) {
+  if (Find(relation) != nullptr) return absl::OkStatus();
+  WF_ASSIGN_OR_RETURN(std::shared_ptr<const MappedTable> mapped, catalog_.Resolve(target, relation));
+  if (!mapped->in_scope && catalog_.NoteOutOfScope(mapped->name)) out_of_scope_.insert(mapped->name);
   tables_[relation] = std::move(mapped);
   return absl::OkStatus();
 }
 
 void TableMap::Clear() {
+  catalog_.Clear();
   tables_.clear();
   last_relation_ = nullptr;
   last_ = nullptr;

@@ -9,7 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/synchronization/mutex.h"
 #include "apply/target_table.h"
 #include "decoder/relation.h"
 
@@ -54,32 +56,56 @@ bool SameBinaryFormat(Oid source, Oid target);
 // Fails with kFailedPrecondition, listing them, where published columns are missing on the target.
 absl::Status MapColumns(const Relation& relation, MappedTable& mapped);
 
-// The mappings that a lane has met, by relation. A different shape is a different Relation, so it is read
-// anew.
-class TableMap {
+// The target's catalog as far as it was read, by relation: what the lanes of an applier share. A different
+// shape is a different Relation, so it is read anew. Thread-safe.
+class TableCatalog {
  public:
   // copied_at, only_listed: see ApplierOptions.
-  TableMap(std::map<TableName, Lsn> copied_at, bool only_listed)
+  TableCatalog(std::map<TableName, Lsn> copied_at, bool only_listed)
       : copied_at_(std::move(copied_at)), only_listed_(only_listed) {}
+
+  // Reads the target's tables if the relation is not known yet. Not inside a pipeline.
+  absl::StatusOr<std::shared_ptr<const MappedTable>> Resolve(Connection& target, const Relation* relation);
+  // True once for each table.
+  bool NoteOutOfScope(const TableName& table);
+  // The target's tables may have changed.
+  void Clear();
+
+ private:
+  absl::StatusOr<std::shared_ptr<const MappedTable>> Read(Connection& target, const Relation* relation) const;
+
+  const std::map<TableName, Lsn> copied_at_;
+  const bool only_listed_;
+  absl::Mutex mutex_;
+  int clearings_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::flat_hash_map<const Relation*, std::shared_ptr<const MappedTable>> tables_ ABSL_GUARDED_BY(mutex_);
+  std::set<TableName> out_of_scope_ ABSL_GUARDED_BY(mutex_);
+};
+
+// What one lane has met of it. Another lane that clears the catalog takes nothing away from this one. Not
+// thread-safe.
+class TableMap {
+ public:
+  // catalog: outlives this.
+  explicit TableMap(TableCatalog& catalog) : catalog_(catalog) {}
 
   // nullptr where Resolve() was not called for it. The pointer is valid until Clear().
   const MappedTable* Find(const Relation* relation) const {
     if (relation == last_relation_) return last_;
     return FindOther(relation);
   }
-  // Reads the target's catalog if it is not known yet. Not inside a pipeline.
+  // See TableCatalog.
   absl::Status Resolve(Connection& target, const Relation* relation);
-  // Tables whose changes were met and are left out.
+  // Tables whose changes this lane was the first to meet, and which are left out.
   const std::set<TableName>& out_of_scope() const { return out_of_scope_; }
-  // The target's tables may have changed.
+  // The target's tables may have changed: for all lanes, the others will find out in their turn.
   void Clear();
 
  private:
   const MappedTable* FindOther(const Relation* relation) const;
 
-  const std::map<TableName, Lsn> copied_at_;
-  const bool only_listed_;
-  absl::flat_hash_map<const Relation*, std::unique_ptr<const MappedTable>> tables_;
+  TableCatalog& catalog_;
+  absl::flat_hash_map<const Relation*, std::shared_ptr<const MappedTable>> tables_;
   std::set<TableName> out_of_scope_;
   mutable const Relation* last_relation_ = nullptr;
   mutable const MappedTable* last_ = nullptr;

@@ -5,10 +5,14 @@
 
 namespace walferry {
 
-void Tally::Add(const BatchTally& batch) {
+void Tally::Add(int lane, const BatchTally& batch) {
   const absl::MutexLock lock(&mutex_);
+  LaneCounters& of_lane = counters_.lanes[static_cast<std::size_t>(lane)];
+  ++of_lane.batches;
+  of_lane.transactions += batch.transactions;
+  of_lane.changes += batch.changes;
   ++counters_.batches;
-  counters_.transactions += batch.transactions;
+  if (lane == 0) counters_.transactions += batch.transactions;
   counters_.changes += batch.changes;
   counters_.statements += batch.statements;
   for (const auto& [table, counters] : batch.tables) {

@@ -13,7 +13,7 @@ namespace walferry {
 
 // Of one target transaction; counts only if that commits.
 struct BatchTally {
-  std::uint64_t transactions = 0;
+  std::uint64_t transactions = 0;  // Of the source. Each lane passes by all of them.
   std::uint64_t changes = 0;
   std::uint64_t statements = 0;
   std::map<TableName, TableCounters> tables;
@@ -22,7 +22,9 @@ struct BatchTally {
 // Thread-safe.
 class Tally {
  public:
-  void Add(const BatchTally& batch);
+  explicit Tally(int lanes) { counters_.lanes.resize(static_cast<std::size_t>(lanes)); }
+
+  void Add(int lane, const BatchTally& batch);
   void CountReplay();
   void CountReconnect();
   ApplierCounters counters() const;

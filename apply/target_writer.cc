@@ -53,13 +53,16 @@ std::string Describe(const ChangeName& change) {
 TargetWriter::TargetWriter(Connection connection, TargetWriterOptions options, TableMap& tables)
     : connection_(std::move(connection)),
       options_(std::move(options)),
-      lane_text_(std::to_string(options_.lane)),
       tables_(tables),
       pipeline_(connection_, options_.in_flight_bytes,
                 [this](std::int64_t affected) { TakeRowAnswer(affected); }) {}
 
 absl::StatusOr<Lsn> TargetWriter::ReadPosition() {
-  return ReadLanePosition(connection_, options_.migration, options_.lane);
+  return ReadPositionOf(options_.lane);
+}
+
+absl::StatusOr<Lsn> TargetWriter::ReadPositionOf(int lane) {
+  return ReadLanePosition(connection_, options_.migration, lane);
 }
 
 absl::Status TargetWriter::ResolveTables(const SourceTransaction& transaction) {
@@ -94,10 +97,19 @@ absl::Status TargetWriter::Begin(Lsn expected, Lsn next) {
 }
 
 absl::Status TargetWriter::MoveTo(Lsn expected, Lsn next) {
+  return MoveOther(options_.lane, expected, next);
+}
+
+absl::Status TargetWriter::MoveOther(int lane, Lsn expected, Lsn next) {
+  const std::string number = std::to_string(lane);
   const std::string from = expected.ToString();
   const std::string to = next.ToString();
-  const std::array<Parameter, 4> parameters = {options_.migration, lane_text_, from, to};
+  const std::array<Parameter, 4> parameters = {options_.migration, number, from, to};
   return Note(pipeline_.Send(std::string(kAdvanceSql), parameters));
+}
+
+absl::Status TargetWriter::RecordDealing(const DealtTable& dealt) {
+  return Note(pipeline_.Send(RecordDealingSql(options_.migration, dealt)));
 }
 
 absl::Status TargetWriter::Apply(const SourceTransaction& transaction, const Segment& segment,

@@ -14,6 +14,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "apply/array_encoder.h"
 #include "apply/batch.h"
+#include "apply/lane_state.h"
 #include "apply/net_changes.h"
 #include "apply/pipeline.h"
 #include "apply/plan.h"
@@ -55,6 +56,7 @@ class TargetWriter {
   TargetWriter& operator=(const TargetWriter&) = delete;
 
   absl::StatusOr<Lsn> ReadPosition();
+  absl::StatusOr<Lsn> ReadPositionOf(int lane);
   // Reads the catalog for relations that are not known yet; also inside a transaction, where it waits for all
   // answers.
   absl::Status ResolveTables(const SourceTransaction& transaction);
@@ -76,6 +78,9 @@ class TargetWriter {
   // Waits for the answers to everything sent.
   absl::Status Flush();
   absl::Status MoveTo(Lsn expected, Lsn next);
+  // Another lane, which waits for that.
+  absl::Status MoveOther(int lane, Lsn expected, Lsn next);
+  absl::Status RecordDealing(const DealtTable& dealt);
   // With stop_at_missing_row only after all rows are known to have been found (kFailedPrecondition
   // otherwise).
   absl::Status Commit();
@@ -123,7 +128,6 @@ class TargetWriter {
 
   Connection connection_;
   const TargetWriterOptions options_;
-  const std::string lane_text_;
   TableMap& tables_;
   Pipeline pipeline_;
   StatementCache cache_;

@@ -36,6 +36,7 @@ void LogSessionEvent(const SessionEvent& event) {
 void LogApplierEvent(const ApplierEvent& event) {
   switch (event.kind) {
     case ApplierEvent::Kind::kReplicaRole:
+    case ApplierEvent::Kind::kLanes:
     case ApplierEvent::Kind::kReconnected:
       return Log(LogLevel::kInfo, event.text);
     case ApplierEvent::Kind::kNoReplicaRole:
@@ -54,7 +55,8 @@ ApplierOptions MakeApplierOptions(const FollowOptions& options, const MigrationR
   applier.target = options.target;
   applier.application_name = "walferry " + record.name;
   applier.migration = record.name;
-  applier.lanes = record.lanes;
+  applier.lanes = options.lanes;
+  applier.binary = options.wishes.binary;
   for (const TableRecord& table : tables) applier.copied_at[table.table] = table.position;
   applier.only_listed = only_listed;
   applier.on_missing_row = options.on_missing_row;

@@ -18,6 +18,7 @@ struct FollowOptions {
   std::size_t memory_bytes = std::size_t{512} << 20;
   std::string work_dir;
   ProtocolOptions wishes;
+  int lanes = 0;  // 0: as many as suit.
   OnMissingRow on_missing_row = OnMissingRow::kCount;
   OnConflict on_conflict = OnConflict::kStop;
   std::size_t batch_bytes = std::size_t{4} << 20;

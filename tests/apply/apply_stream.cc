@@ -5,11 +5,20 @@
 
 namespace walferry {
 
+namespace {
+
+ApplierOptions WithBinary(ApplierOptions options, bool binary) {
+  options.binary = binary;
+  return options;
+}
+
+}  // namespace
+
 RunningStream::RunningStream(DatabasePair& pair, ApplierOptions options, std::optional<Lsn> until,
                              bool binary, std::size_t memory_bytes)
     : budget_(memory_bytes) {
-  absl::StatusOr<std::unique_ptr<Applier>> applier =
-      Applier::Start(std::move(options), {}, budget_, stop_, [this](const ApplierEvent& event) {
+  absl::StatusOr<std::unique_ptr<Applier>> applier = Applier::Start(
+      WithBinary(std::move(options), binary), {}, budget_, stop_, [this](const ApplierEvent& event) {
         const absl::MutexLock lock(&mutex_);
         events_.push_back(event);
       });

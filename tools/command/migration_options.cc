@@ -1,5 +1,8 @@
 #include "tools/command/migration_options.h"
 
+#include <optional>
+
+#include "absl/strings/numbers.h"
 #include "tools/option.h"
 
 namespace walferry {
@@ -11,6 +14,18 @@ constexpr absl::Duration kCaughtUpFreshness = absl::Seconds(2);
 std::string CheckUntil(const std::string& text) {
   if (text == "caught-up" || Lsn::Parse(text).ok()) return "";
   return "\"" + text + "\" is neither caught-up nor an LSN such as 16/B374D848";
+}
+
+std::optional<int> ParseLanes(const std::string& text) {
+  int lanes = 0;
+  if (text == "auto") return lanes;
+  if (!absl::SimpleAtoi(text, &lanes) || lanes < 1 || lanes > 16) return std::nullopt;
+  return lanes;
+}
+
+std::string CheckLanes(const std::string& text) {
+  if (ParseLanes(text)) return "";
+  return "\"" + text + "\" is neither auto nor a number from 1 to 16";
 }
 
 }  // namespace
@@ -45,8 +60,10 @@ void AddCopyFlags(CLI::App& command, CopyFlags& flags) {
 void AddStreamFlags(CLI::App& command, StreamFlags& flags) {
   command
       .add_option("--lanes", flags.lanes,
-                  "Target connections that apply in parallel; this version applies in source order over one")
-      ->check(CLI::IsMember({"auto", "1"}))
+                  "Target connections that apply side by side. 1 keeps every state that the target shows a "
+                  "state of the source; "
+                  "changed only where all stand at the same position")
+      ->check(CLI::Validator(CheckLanes, "auto|1-16"))
       ->capture_default_str();
   command
       .add_option(
@@ -98,6 +115,7 @@ absl::StatusOr<MigrationOptions> MakeMigrationOptions(const Globals& globals, co
   options.follow.target = globals.target;
   options.follow.memory_bytes = globals.memory_bytes;
   options.follow.work_dir = globals.work_dir;
+  options.follow.lanes = ParseLanes(flags.stream.lanes).value_or(0);
   options.follow.wishes.proto_version = 4;
   options.follow.wishes.binary = flags.binary == "on";
   options.follow.wishes.streaming = flags.stream.streaming == "off" ? Streaming::kOff : Streaming::kOn;

@@ -1,0 +1,109 @@
+// Tested by tests/apply/state_test.cc.
+#include "apply/lane_state.h"
+
+#include <algorithm>
+
+#include "stream/quote.h"
+
+namespace walferry {
+namespace {
+
+absl::StatusOr<std::vector<Lsn>> ReadPositions(const absl::StatusOr<Result>& rows) {
+  if (!rows.ok()) return rows.status();
+  std::vector<Lsn> lanes;
+  for (int row = 0; row < rows->rows(); ++row) {
+    WF_ASSIGN_OR_RETURN(const Lsn position, Lsn::Parse(rows->Get(row, 0)));
+    lanes.push_back(position);
+  }
+  return lanes;
+}
+
+absl::Status ChangeLanes(Connection& target, const std::string& name, int lanes, Lsn position) {
+  const std::string count = std::to_string(lanes);
+  WF_RETURN_IF_ERROR(InitializeLanes(target, name, lanes, position));
+  WF_RETURN_IF_ERROR(
+      target.Execute("DELETE FROM walferry.lane WHERE migration = $1 AND lane >= $2", {name, count})
+          .status());
+  WF_RETURN_IF_ERROR(
+      target.Execute("UPDATE walferry.migration SET lanes = $2 WHERE name = $1", {name, count}).status());
+  return ClearDealing(target, name);
+}
+
+// Inside a transaction.
+absl::StatusOr<int> AgreeInside(Connection& target, const std::string& name, int wanted) {
+  WF_ASSIGN_OR_RETURN(
+      const std::vector<Lsn> lanes,
+      ReadPositions(target.Execute(
+          "SELECT position FROM walferry.lane WHERE migration = $1 ORDER BY lane FOR UPDATE", {name})));
+  if (lanes.empty()) {
+    return Errorf(absl::StatusCode::kFailedPrecondition,
+                  "the target does not know the lanes of migration %s: it was cleaned up, or never begun",
+                  name);
+  }
+  const int there = static_cast<int>(lanes.size());
+  const bool level = std::count(lanes.begin(), lanes.end(), lanes.front()) == there;
+  if (there == wanted || !level) return there;
+  WF_RETURN_IF_ERROR(ChangeLanes(target, name, wanted, lanes.front()));
+  return wanted;
+}
+
+}  // namespace
+
+absl::Status InitializeLanes(Connection& target, const std::string& name, int lanes, Lsn position) {
+  return target
+      .Execute(
+          "INSERT INTO walferry.lane (migration, lane, position) "
+          "SELECT $1, lane, $3 FROM pg_catalog.generate_series(0, $2::integer - 1) lane ON CONFLICT DO "
+          "NOTHING",
+          {name, std::to_string(lanes), position.ToString()})
+      .status();
+}
+
+absl::StatusOr<std::vector<Lsn>> LoadLanes(Connection& target, const std::string& name) {
+  return ReadPositions(
+      target.Execute("SELECT position FROM walferry.lane WHERE migration = $1 ORDER BY lane", {name}));
+}
+
+absl::StatusOr<int> AgreeOnLanes(Connection& target, const std::string& name, int wanted) {
+  WF_RETURN_IF_ERROR(target.Execute("BEGIN").status());
+  const absl::StatusOr<int> lanes = AgreeInside(target, name, wanted);
+  if (target.alive()) {
+    WF_RETURN_IF_ERROR(target.Execute(lanes.ok() ? "COMMIT" : "ROLLBACK").status());
+  }
+  return lanes;
+}
+
+std::string RecordDealingSql(const std::string& name, const DealtTable& dealt) {
+  std::string key;
+  for (const std::string& column : dealt.key) key += (key.empty() ? "" : ", ") + QuoteLiteral(column);
+  return absl::StrFormat(
+      "INSERT INTO walferry.dealing (migration, schema_name, table_name, key, wire) "
+      "VALUES (%s, %s, %s, ARRAY[%s]::text[], '%s') ON CONFLICT (migration, schema_name, table_name) "
+      "DO UPDATE SET key = excluded.key, wire = excluded.wire",
+      QuoteLiteral(name), QuoteLiteral(dealt.table.schema), QuoteLiteral(dealt.table.name), key,
+      dealt.binary ? "binary" : "text");
+}
+
+absl::StatusOr<std::vector<DealtTable>> LoadDealing(Connection& target, const std::string& name) {
+  WF_ASSIGN_OR_RETURN(
+      const Result rows,
+      target.Execute("SELECT d.schema_name, d.table_name, d.wire, k.name FROM walferry.dealing d "
+                     "LEFT JOIN LATERAL pg_catalog.unnest(d.key) WITH ORDINALITY k(name, n) ON true "
+                     "WHERE d.migration = $1 ORDER BY 1, 2, k.n",
+                     {name}));
+  std::vector<DealtTable> tables;
+  for (int row = 0; row < rows.rows(); ++row) {
+    TableName table = {std::string(rows.Get(row, 0)), std::string(rows.Get(row, 1))};
+    if (tables.empty() || tables.back().table != table) {
+      tables.push_back({std::move(table), {}, rows.Get(row, 2) == "binary"});
+    }
+    if (!rows.IsNull(row, 3)) tables.back().key.emplace_back(rows.Get(row, 3));
+  }
+  return tables;
+}
+
+absl::Status ClearDealing(Connection& target, const std::string& name) {
+  return target.Execute("DELETE FROM walferry.dealing WHERE migration = $1", {name}).status();
+}
+
+}  // namespace walferry

@@ -1,0 +1,37 @@
+// What the state on the target says about the lanes: how many there are, where each stands, and how the rows
+// of the tables are dealt to them.
+//
+//   walferry.lane     the position of each lane: moved by compare-and-set with the data
+//   walferry.dealing  per table, while there are several lanes: by which columns its rows are dealt
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "decoder/lsn.h"
+#include "stream/connection.h"
+#include "stream/publication.h"
+
+namespace walferry {
+
+// Sets the position of lanes [0, lanes) where there is none yet.
+absl::Status InitializeLanes(Connection& target, const std::string& name, int lanes, Lsn position);
+absl::StatusOr<std::vector<Lsn>> LoadLanes(Connection& target, const std::string& name);
+
+// Makes the lanes `wanted` in number if all of them stand at the same position, in a transaction of its own
+// that waits for those that still move a lane. How many there are now. The caller is the migration's only
+// writer.
+absl::StatusOr<int> AgreeOnLanes(Connection& target, const std::string& name, int wanted);
+
+struct DealtTable {
+  TableName table;
+  std::vector<std::string> key;  // The columns whose values decide; empty: all rows go to one lane.
+  bool binary = false;           // As which values they were taken.
+  friend bool operator==(const DealtTable&, const DealtTable&) = default;
+};
+// One statement without parameters, for the pipeline of the transaction in which it begins to hold.
+std::string RecordDealingSql(const std::string& name, const DealtTable& dealt);
+absl::StatusOr<std::vector<DealtTable>> LoadDealing(Connection& target, const std::string& name);
+absl::Status ClearDealing(Connection& target, const std::string& name);
+
+}  // namespace walferry
