@@ -197,12 +197,16 @@ TEST_F(ApplierRecovery, LargeTransactionLargerThanTheBudgetButNotThanABatch) {
 TEST_F(ApplierRecovery, LargeTransactionUndoneByTheTargetIsAskedForAgain) {
   MakeTable();
   pair_.RunOnSource("INSERT INTO log VALUES (0)");
-  pair_.RunOnSource("INSERT INTO t SELECT i, 0, repeat(md5(i::text), 10) FROM generate_series(1, 60000) i");
+  pair_.RunOnSource("INSERT INTO t SELECT i, 0, repeat(md5(i::text), 10) FROM generate_series(1, 120000) i");
   ApplierOptions options = Options();
   options.batch_bytes = 64 << 10;
   RunningStream stream(pair_, options, std::nullopt, false, 6 << 20);
   for (int i = 0; i < 2; ++i) {
-    ASSERT_TRUE(WaitUntil([&] { return TerminateBackends("backend_xid IS NOT NULL") > 0; }));
+    // Not in the small one before it.
+    ASSERT_TRUE(WaitUntil([&] {
+      return TerminateBackends(
+                 "backend_xid IS NOT NULL AND xact_start < clock_timestamp() - interval '50 ms'") > 0;
+    }));
   }
   EXPECT_TRUE(AwaitEqual());
   EXPECT_TRUE(stream.End().ok());
