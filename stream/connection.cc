@@ -113,9 +113,13 @@ absl::Status Connection::LastError() const {
 absl::Status Connection::ErrorOf(const pg_result* result) const {
   const std::string_view sqlstate = Field(result, PG_DIAG_SQLSTATE);
   if (sqlstate.empty()) return LastError();
-  const std::string text =
-      ServerMessage(sqlstate, Field(result, PG_DIAG_MESSAGE_PRIMARY), Field(result, PG_DIAG_MESSAGE_DETAIL),
-                    Field(result, PG_DIAG_MESSAGE_HINT));
+  return ServerError(sqlstate, Field(result, PG_DIAG_MESSAGE_PRIMARY), Field(result, PG_DIAG_MESSAGE_DETAIL),
+                     Field(result, PG_DIAG_MESSAGE_HINT));
+}
+
+absl::Status Connection::ServerError(std::string_view sqlstate, std::string_view primary,
+                                     std::string_view detail, std::string_view hint) const {
+  const std::string text = ServerMessage(sqlstate, primary, detail, hint);
   return WithSqlstate(absl::Status(CodeOfSqlstate(sqlstate), BlotOut(text, OrEmpty(PQpass(native())))),
                       sqlstate);
 }

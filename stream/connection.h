@@ -1,6 +1,5 @@
 // One libpq connection, owned and never shared between threads. With its .cc, the wrapper behind which libpq
-// hides: only stream/connection.cc, stream/conninfo.cc, stream/transport_libpq.cc and apply/pipeline.cc
-// include libpq-fe.h.
+// hides: tools/tidy.py lists the few files that include libpq-fe.h.
 //
 // Every wait is a poll() on the socket and on the stop signal; when a stop is requested, the running
 // statement is cancelled on the server and the call returns kCancelled, as does every later one: what has to
@@ -138,6 +137,9 @@ class Connection {
   absl::Status LastError() const;
   // The same for a result that says that its statement failed; null is LastError().
   absl::Status ErrorOf(const pg_result* result) const;
+  // The same for the fields of an ErrorResponse.
+  absl::Status ServerError(std::string_view sqlstate, std::string_view primary, std::string_view detail,
+                           std::string_view hint) const;
 
  private:
   struct Finish {

@@ -65,10 +65,7 @@ absl::StatusOr<bool> ReceiveLoop::Advance() {
   if (received == Received::kDrained && any) read_again_ = pacing_.Drained(*last_heard_);
   if (received == Received::kEnded) ended_by_server_ = true;
   if (parts_.assembler.replaying()) return true;
-  if (received == Received::kFull || !block_->HasRoomFor(0)) {
-    block_.reset();
-    block_ = parts_.pool.Take(received == Received::kFull ? parts_.transport.needed_bytes() : 0);
-  }
+  if (block_->full()) block_ = parts_.pool.Continue(*block_);
   return received != Received::kDrained;
 }
 
@@ -102,7 +99,8 @@ void ReceiveLoop::Handle(const Keepalive& keepalive) {
     Push();
     parts_.sink.Idle(keepalive.wal_end);
   }
-  // Somebody waits for it: a server that shuts down asks until all that it sent is confirmed, a user for `until`.
+  // Somebody waits for it: a server that shuts down asks until all that it sent is confirmed, a user for
+  // `until`.
   if (keepalive.reply_requested || (until_ && keepalive.wal_end >= *until_)) parts_.sink.HurryConfirmation();
   if (keepalive.reply_requested) feedback_.ReplyRequested();
 }
@@ -190,7 +188,7 @@ void ReceiveLoop::Wait() {
 StreamEnd ReceiveLoop::EndStream(StreamEnd why) {
   if (why == StreamEnd::kStopped) AwaitConfirmation(absl::Now() + kConfirmationPatience);
   feedback_.Progressed(parts_.sink.progress());
-  if (Send().ok()) parts_.transport.End(absl::Now() + kEndPatience).IgnoreError();
+  if (Send().ok()) parts_.transport.End(*block_, absl::Now() + kEndPatience).IgnoreError();
   return why;
 }
 

@@ -9,7 +9,6 @@
 
 #include "absl/time/clock.h"
 #include "stream/backoff.h"
-#include "stream/transport.h"
 
 namespace walferry {
 namespace {
@@ -89,8 +88,8 @@ absl::StatusOr<StreamEnd> Session::RunConnection(const std::function<std::option
   const std::string where = connection.host() + ":" + connection.port();
   WF_ASSIGN_OR_RETURN(
       const std::unique_ptr<Transport> transport,
-      StartLibpqTransport(
-          std::move(connection),
+      StartTransport(
+          options_.transport, std::move(connection),
           absl::StrFormat("START_REPLICATION SLOT %s LOGICAL %s (%s)", QuoteIdentifier(options_.slot),
                           start.ToString(), StartReplicationOptions(protocol, options_.publications))));
   observe_({SessionEvent::Kind::kConnected, absl::StrFormat("Streaming from %s, slot %s, from %s on", where,

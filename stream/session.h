@@ -20,6 +20,7 @@
 #include "stream/sink.h"
 #include "stream/slot.h"
 #include "stream/stop_signal.h"
+#include "stream/transport.h"
 
 namespace walferry {
 
@@ -40,6 +41,7 @@ struct SessionOptions {
   absl::Duration status_interval = absl::Seconds(5);
   // How long to try again after the connection was lost or refused, counted from the last success.
   absl::Duration retry_for = absl::Minutes(10);
+  TransportKind transport = TransportKind::kAuto;
 };
 
 class Session {

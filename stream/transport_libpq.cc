@@ -1,6 +1,6 @@
-// Tested by tests/stream/session_test.cc
-// The replication stream through libpq: PQgetCopyData allocates and copies each message once more, which is
-// what another implementation of the seam would save.
+// Tested by tests/stream/transport_test.cc
+// The replication stream through libpq, which allocates and copies each message once more: for connections
+// whose bytes only libpq can read.
 #include <libpq-fe.h>
 #include <openssl/ssl.h>
 #include <poll.h>
@@ -28,12 +28,11 @@ class LibpqTransport final : public Transport {
   explicit LibpqTransport(Connection connection) : connection_(std::move(connection)) {}
 
   absl::StatusOr<Received> Receive(ReceiveBlock& block) override;
-  std::size_t needed_bytes() const override { return waiting_bytes_; }
   absl::Status SendStatus(const StandbyStatusUpdate& update) override;
   absl::Status Flush() override;
   bool wants_to_write() const override { return wants_to_write_; }
   int fd() const override { return PQsocket(connection_.native()); }
-  absl::Status End(absl::Time deadline) override;
+  absl::Status End(const ReceiveBlock& block, absl::Time deadline) override;
 
  private:
   // Takes the next message out of libpq, if one is there. False: not yet, or, with ended_, never.
@@ -92,8 +91,7 @@ absl::StatusOr<Received> LibpqTransport::Receive(ReceiveBlock& block) {
         continue;
       }
     }
-    if (!block.HasRoomFor(waiting_bytes_)) return Received::kFull;
-    block.Append(std::string_view(waiting_.get(), waiting_bytes_));
+    if (!block.Append(std::string_view(waiting_.get(), waiting_bytes_))) return Received::kFull;
     waiting_.reset();
     just_read = false;
   }
@@ -138,7 +136,7 @@ absl::Status LibpqTransport::WaitUntil(absl::Time deadline) const {
   return absl::OkStatus();
 }
 
-absl::Status LibpqTransport::End(absl::Time deadline) {
+absl::Status LibpqTransport::End(const ReceiveBlock&, absl::Time deadline) {
   if (PQputCopyEnd(connection_.native(), nullptr) != 1) return connection_.LastError();
   WF_RETURN_IF_ERROR(Flush());
   while (!ended_) {

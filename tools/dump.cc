@@ -140,10 +140,10 @@ absl::Status DumpStream::Start() {
   }
   WF_ASSIGN_OR_RETURN(
       transport_,
-      StartLibpqTransport(std::move(connection),
-                          absl::StrFormat("START_REPLICATION SLOT %s LOGICAL %s (%s)", QuoteIdentifier(slot),
-                                          options_.from.value_or(Lsn{}).ToString(),
-                                          StartReplicationOptions(protocol, options_.publications))));
+      StartTransport(TransportKind::kAuto, std::move(connection),
+                     absl::StrFormat("START_REPLICATION SLOT %s LOGICAL %s (%s)", QuoteIdentifier(slot),
+                                     options_.from.value_or(Lsn{}).ToString(),
+                                     StartReplicationOptions(protocol, options_.publications))));
   block_ = pool_.Take();
   next_report_ = absl::Now();
   return absl::OkStatus();
@@ -165,7 +165,7 @@ absl::Status DumpStream::Run() {
   writer_.Finish();
   WF_RETURN_IF_ERROR(WriteOut());
   WF_RETURN_IF_ERROR(Report(false));
-  const absl::Status end = transport_->End(absl::Now() + kEndPatience);
+  const absl::Status end = transport_->End(*block_, absl::Now() + kEndPatience);
   // The server sends the rest of a large transaction before it takes note; we have seen what we wanted.
   return absl::IsDeadlineExceeded(end) ? absl::OkStatus() : end;
 }
@@ -179,7 +179,7 @@ absl::Status DumpStream::ReceiveAll() {
     }
     if (received == Received::kEnded) ended_by_server_ = true;
     if (received != Received::kFull) return absl::OkStatus();
-    block_ = pool_.Take(transport_->needed_bytes());
+    block_ = pool_.Continue(*block_);
     // Between two blocks, so that a long backlog is neither kept back here nor takes the walsender for dead.
     WF_RETURN_IF_ERROR(WriteOut());
     if (reader_gone_) return absl::OkStatus();

@@ -21,6 +21,7 @@ LIBPQ_FILES = {
     "stream/connection_login.cc",
     "stream/conninfo.cc",
     "stream/transport_libpq.cc",
+    "stream/transport_socket.cc",
     "apply/pipeline.cc",
 }
 TOOLS_ONLY_LIBRARIES = re.compile(r"^(CLI|spdlog|fmt|nlohmann|httplib\.h|toml\+\+)(/|$)")

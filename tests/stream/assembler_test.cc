@@ -37,8 +37,10 @@ class Stream {
   const std::vector<std::string>& observed() const { return observed_; }
 
   absl::Status TryTake(const std::string& message, Lsn lsn = {}) {
-    if (!block_->HasRoomFor(message.size())) block_ = pool_.Take(message.size());
-    block_->Append(message);
+    if (!block_->Append(message)) {
+      block_ = pool_.Continue(*block_);
+      block_->Append(message);
+    }
     WF_RETURN_IF_ERROR(
         assembler_.Take({.data_start = lsn, .wal_end = lsn, .payload = *block_->Next()}, block_));
     while (assembler_.replaying()) WF_RETURN_IF_ERROR(assembler_.ReplayChunk());

@@ -30,10 +30,7 @@ TEST(ReceiveBlock, GoesOnBeingFilledWhileItsFirstPartIsInUse) {
   std::string read;
   std::thread reader([held = std::shared_ptr<const Bytes>(block), first, &read] { read = first; });
   int more = 0;
-  while (block->HasRoomFor(6)) {
-    block->Append("second");
-    ++more;
-  }
+  while (block->Append("second")) ++more;
   reader.join();
   EXPECT_EQ(read, "first");
   EXPECT_GT(more, 1000);
@@ -43,15 +40,16 @@ TEST(ReceiveBlock, GoesOnBeingFilledWhileItsFirstPartIsInUse) {
 TEST(ReceivePool, MakesALargerBlockForALargerMessageOnly) {
   MemoryBudget budget(64 << 20);
   ReceivePool pool(budget);
-  std::shared_ptr<ReceiveBlock> block = pool.Take(100);
+  std::shared_ptr<ReceiveBlock> block = pool.Take();
   const std::size_t usual_bytes = budget.used_bytes();
-  EXPECT_FALSE(block->HasRoomFor(10 << 20));
-  block = pool.Take(10 << 20);
-  EXPECT_GT(budget.used_bytes(), std::size_t{10} << 20);
-  EXPECT_TRUE(block->HasRoomFor(10 << 20));
-  block->Append(std::string(10 << 20, 'x'));
-  EXPECT_FALSE(block->HasRoomFor(0));
-  block = pool.Take();
+  const std::string large(10 << 20, 'x');
+  EXPECT_FALSE(block->Append(large));
+  EXPECT_TRUE(block->full());
+  block = pool.Continue(*block);
+  EXPECT_GT(budget.used_bytes(), large.size());
+  EXPECT_TRUE(block->Append(large));
+  EXPECT_TRUE(block->full());
+  block = pool.Continue(*block);
   EXPECT_EQ(budget.used_bytes(), usual_bytes);
 }
 
