@@ -17,6 +17,7 @@ std::size_t BytesOf(const Event& event) {
 
 void BatchBuilder::Reset(Lsn position) {
   transactions_.clear();
+  bytes_ = 0;
   place_ = Place::kOutside;
   in_parts_ = false;
   position_ = position;
@@ -48,6 +49,7 @@ absl::Status BatchBuilder::AddEvent(const std::shared_ptr<const Segment>& segmen
   if (place_ == Place::kSkipping) return absl::OkStatus();
   SourceTransaction& transaction = transactions_.back();
   transaction.bytes += BytesOf(event);
+  bytes_ += BytesOf(event);
   if (transaction.slices.empty() || transaction.slices.back().segment != segment) {
     transaction.slices.push_back({segment, index, 0, {}});
   }
@@ -67,6 +69,7 @@ Batch BatchBuilder::TakeWhole(std::size_t max_bytes) {
 SourceTransaction BatchBuilder::TakeFirst() {
   SourceTransaction first = std::move(transactions_.front());
   transactions_.pop_front();
+  bytes_ -= first.bytes;
   return first;
 }
 
@@ -74,6 +77,7 @@ SourceTransaction BatchBuilder::TakePart() {
   SourceTransaction& front = transactions_.front();
   in_parts_ = !front.whole();
   SourceTransaction part = {front.xid, front.commit_lsn, front.end_lsn, front.bytes, std::move(front.slices)};
+  bytes_ -= front.bytes;
   front.bytes = 0;
   front.slices.clear();
   if (part.whole()) transactions_.pop_front();

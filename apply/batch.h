@@ -67,6 +67,7 @@ class BatchBuilder {
   absl::Status Add(std::shared_ptr<const Segment> segment);
 
   bool has_whole() const { return !transactions_.empty() && transactions_.front().whole() && !in_parts_; }
+  std::size_t bytes() const { return bytes_; }
   // As many whole transactions as fit into `max_bytes`, but at least one. Only when has_whole().
   Batch TakeWhole(std::size_t max_bytes);
   // The first of them alone, and where it ends. Only when has_whole().
@@ -90,6 +91,7 @@ class BatchBuilder {
   Place place_ = Place::kOutside;
   bool in_parts_ = false;
   Lsn position_;
+  std::size_t bytes_ = 0;                       // Of all that is in transactions_.
   std::deque<SourceTransaction> transactions_;  // The last one may be unfinished.
 };
 

@@ -89,9 +89,14 @@ bool Lane::stopping() const {
 
 void Lane::Run() {
   while (true) {
-    switch (NextWork()) {
+    const Work work = NextWork();
+    // Whatever else is done begins where everything sent is known to be committed.
+    if (work != Work::kQuit && work != Work::kBatch && work != Work::kPassed) Settle(AwaitChain(0));
+    switch (work) {
       case Work::kQuit:
         return;
+      case Work::kSettle:
+        break;
       case Work::kBatch:
         dealer_ ? ApplyShare() : ApplyBatch(builder_.TakeWhole(context_.options.batch_bytes));
         break;
@@ -137,9 +142,10 @@ void Lane::TakeIncoming() {
 
 std::optional<Lane::Work> Lane::ChooseWork() {
   if (quit_) return Work::kQuit;
+  const std::optional<Work> rest = chain_.empty() ? std::nullopt : std::optional(Work::kSettle);
   if (level_to_.valid()) return Work::kLevel;
-  if (stopping()) return std::nullopt;
-  if (builder_.has_whole() || common_) return Work::kBatch;
+  if (stopping()) return rest;
+  if ((builder_.has_whole() && (restart_wanted_ || !Lingers())) || common_) return Work::kBatch;
   // A large transaction cannot be waited for: the rest of it may have no room.
   if (builder_.has_open() &&
       (builder_.open_bytes() >= context_.options.batch_bytes || context_.budget.exhausted())) {
@@ -149,7 +155,7 @@ std::optional<Lane::Work> Lane::ChooseWork() {
   if (passed && (restart_wanted_ || absl::Now() >= next_due_)) return Work::kPassed;
   if (restart_wanted_) return Work::kRestart;
   if (std::exchange(recheck_, false)) return Work::kRecheck;
-  return std::nullopt;
+  return rest;
 }
 
 Lane::Work Lane::NextWork() {
@@ -165,25 +171,32 @@ Lane::Work Lane::NextWork() {
     absl::Time look_again = next_.transactions.empty() || stopping() ? absl::InfiniteFuture() : next_due_;
     // Nothing tells when the memory budget runs out under an unfinished transaction.
     if (builder_.has_open()) look_again = std::min(look_again, absl::Now() + kGlance);
+    if (builder_.has_whole()) look_again = std::min(look_again, linger_until_);
     changed_.WaitWithDeadline(&mutex_, look_again);
   }
 }
 
 void Lane::ApplyBatch(Batch batch) {
-  Settle(ApplyOrReplay(std::move(batch)));
+  // Rows that are missing stop the stream before the COMMIT, so that is waited for; and what all lanes wait
+  // for is not sent ahead.
+  const bool alone = leads() || context_.options.on_missing_row == OnMissingRow::kStop || writer_ == nullptr;
+  Settle(alone ? ApplyOrReplay(std::move(batch)) : Chain(std::move(batch)));
 }
 
 absl::Status Lane::ApplyOrReplay(Batch batch) {
-  absl::Status status = ApplyWhole(batch, Mode::kNet);
-  if (!refused_) return status;
+  const absl::Status status = ApplyWhole(batch, Mode::kNet);
+  return refused_ ? ReplayRefused(std::move(batch), status) : status;
+}
+
+absl::Status Lane::ReplayRefused(Batch batch, const absl::Status& refusal) {
   context_.tally.CountReplay();
   Say(ApplierEvent::Kind::kReplay,
       absl::StrFormat(
           "the target refused the net effect of %d transactions, which are applied in the order of "
           "the source now: %s",
-          batch.transactions.size(), MessageOf(status)));
+          batch.transactions.size(), MessageOf(refusal)));
   if (batch.transactions.size() == 1) return ApplyInOrder(std::move(batch));
-  status = ApplyWhole(batch, Mode::kInOrder);
+  const absl::Status status = ApplyWhole(batch, Mode::kInOrder);
   if (!refused_) return status;
   return ReplayInOrder(std::move(batch), [this](Batch one) { return ApplyInOrder(std::move(one)); });
 }
@@ -214,19 +227,23 @@ absl::Status Lane::ApplyWhole(const Batch& batch, Mode mode) {
 }
 
 absl::Status Lane::Attempt(const Batch& batch, Mode mode) {
+  WF_RETURN_IF_ERROR(SendBatch(batch, mode, position_));
+  return writer_->Commit();
+}
+
+absl::Status Lane::SendBatch(const Batch& batch, Mode mode, Lsn from) {
   if (writer_ == nullptr) return absl::UnavailableError("not connected to the target");
   for (const SourceTransaction& transaction : batch.transactions) {
     WF_RETURN_IF_ERROR(writer_->ResolveTables(transaction));
     if (leads()) DecideOn(transaction);
   }
-  WF_RETURN_IF_ERROR(writer_->Begin(position_, batch.end_lsn()));
+  WF_RETURN_IF_ERROR(writer_->Begin(from, batch.end_lsn()));
   for (const SourceTransaction& transaction : batch.transactions) {
     WF_RETURN_IF_ERROR(Send(transaction, mode));
     writer_->CountTransaction();
   }
   WF_RETURN_IF_ERROR(writer_->SendGathered());
-  if (leads()) WF_RETURN_IF_ERROR(MoveOthers(batch.end_lsn()));
-  return writer_->Commit();
+  return leads() ? MoveOthers(batch.end_lsn()) : absl::OkStatus();
 }
 
 absl::Status Lane::Send(const SourceTransaction& transaction, Mode mode) {
@@ -324,7 +341,10 @@ absl::Status Lane::SettleParts(const SourceTransaction& part, const absl::Status
 absl::Status Lane::Capture(absl::Status status) {
   refused_ = false;
   if (writer_ == nullptr) return status;
-  batch_tally_ = writer_->tally();
+  std::vector<BatchTally> committed = writer_->TakeCommitted();
+  batch_tally_ = !committed.empty()               ? std::move(committed.front())
+                 : !writer_->unanswered().empty() ? writer_->unanswered().front()
+                                                  : BatchTally{};
   batch_skipped_ = writer_->skipped();
   failed_change_ = writer_->failed_change();
   missing_row_ = writer_->stopped_at_missing_row();

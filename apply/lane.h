@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -73,7 +74,7 @@ class Lane {
   void Join();
 
  private:
-  enum class Work { kQuit, kBatch, kParts, kPassed, kLevel, kRestart, kRecheck };
+  enum class Work { kQuit, kBatch, kParts, kPassed, kSettle, kLevel, kRestart, kRecheck };
   enum class Next { kCommitted, kAgain, kFromSource };
   enum class Mode {
     kNet,      // Net effects of a batch.
@@ -89,10 +90,20 @@ class Lane {
 
   // Ends in progress, a wish for a restart, or failure; never throws a transaction away silently.
   void ApplyBatch(Batch batch);
+  // The batch is sent before those ahead of it are known to be committed (lane_chain.cc).
+  absl::Status Chain(Batch batch);
+  absl::Status SendChained();
+  absl::Status AwaitChain(std::size_t unanswered);
+  void TakeCommitted();
+  absl::Status Unchain(const absl::Status& error);
+  bool Lingers() const;
+
   absl::Status ApplyOrReplay(Batch batch);
+  absl::Status ReplayRefused(Batch batch, const absl::Status& refusal);
   absl::Status ApplyInOrder(Batch batch);
   absl::Status ApplyWhole(const Batch& batch, Mode mode);
   absl::Status Attempt(const Batch& batch, Mode mode);
+  absl::Status SendBatch(const Batch& batch, Mode mode, Lsn from);
   Mode ModeOfParts(Lsn commit_lsn) const;
   void ApplyParts();
   absl::Status SendParts(SourceTransaction& part, Mode mode);
@@ -130,7 +141,9 @@ class Lane {
 
   // After `error`: rolls back, waits, reconnects, reads the position. `end`: what it would be after a commit.
   absl::StatusOr<Next> Recover(const absl::Status& error, Lsn end);
-  absl::StatusOr<Next> Compare(Lsn position, Lsn end) const;
+  // The same where it may have come to any of `ends`; kCommitted: to `reached`.
+  absl::StatusOr<Next> Recover(const absl::Status& error, std::span<const Lsn> ends, Lsn& reached);
+  absl::StatusOr<Next> Compare(Lsn position, std::span<const Lsn> ends) const;
   absl::StatusOr<Next> CompareOthers(const absl::Status& moved);
   bool WorthAnotherTry(const absl::Status& error);
   absl::StatusOr<Lsn> ReadPositionPatiently();
@@ -149,6 +162,8 @@ class Lane {
   std::unique_ptr<TargetWriter> writer_;
   BatchBuilder builder_;
   Lsn position_;
+  std::deque<Batch> chain_;  // Sent, and not known to be committed.
+  absl::Time linger_until_ = absl::InfinitePast();
   std::optional<Dealer> dealer_;  // With several lanes.
   Batch next_;
   absl::Time next_due_ = absl::InfiniteFuture();  // Where there is nothing to apply in next_.

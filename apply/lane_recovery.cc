@@ -1,4 +1,5 @@
 // Tested by tests/apply/applier_recovery_test.cc and applier_conflict_test.cc.
+#include <algorithm>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -120,6 +121,11 @@ bool Lane::WorthAnotherTry(const absl::Status& error) {
 }
 
 absl::StatusOr<Lane::Next> Lane::Recover(const absl::Status& error, Lsn end) {
+  Lsn reached;
+  return Recover(error, std::span(&end, end.valid() ? 1 : 0), reached);
+}
+
+absl::StatusOr<Lane::Next> Lane::Recover(const absl::Status& error, std::span<const Lsn> ends, Lsn& reached) {
   if (writer_ != nullptr && !writer_->Abandon().ok()) writer_ = nullptr;
   if (absl::IsCancelled(error)) return error;
   if (SqlstateOf(error) == kPositionMovedSqlstate) return CompareOthers(error);
@@ -132,12 +138,12 @@ absl::StatusOr<Lane::Next> Lane::Recover(const absl::Status& error, Lsn end) {
     return Annotate(error, "the target could not be written to for too long");
   }
   if (writer_ != nullptr) WF_RETURN_IF_ERROR(Pause());
-  WF_ASSIGN_OR_RETURN(const Lsn position, ReadPositionPatiently());
-  return Compare(position, end);
+  WF_ASSIGN_OR_RETURN(reached, ReadPositionPatiently());
+  return Compare(reached, ends);
 }
 
-absl::StatusOr<Lane::Next> Lane::Compare(Lsn position, Lsn end) const {
-  if (end.valid() && position == end) return Next::kCommitted;
+absl::StatusOr<Lane::Next> Lane::Compare(Lsn position, std::span<const Lsn> ends) const {
+  if (std::find(ends.begin(), ends.end(), position) != ends.end()) return Next::kCommitted;
   if (position == position_) return Next::kAgain;
   if (position > position_) {
     return Errorf(absl::StatusCode::kAborted,
@@ -210,7 +216,7 @@ absl::StatusOr<Lsn> Lane::DoRestart() {
   WF_RETURN_IF_ERROR(context_.progress.status());
   const auto restart = [this]() -> absl::StatusOr<Lsn> {
     WF_ASSIGN_OR_RETURN(const Lsn position, ReadPositionPatiently());
-    WF_RETURN_IF_ERROR(Compare(position, Lsn{}).status());
+    WF_RETURN_IF_ERROR(Compare(position, {}).status());
     return position;
   };
   const absl::StatusOr<Lsn> position = restart();
@@ -229,7 +235,7 @@ absl::StatusOr<Lsn> Lane::DoRestart() {
 void Lane::DoRecheck() {
   const absl::StatusOr<Lsn> position = ReadPositionPatiently();
   if (!position.ok()) return Settle(position.status());
-  const absl::StatusOr<Next> next = Compare(*position, Lsn{});
+  const absl::StatusOr<Next> next = Compare(*position, {});
   if (!next.ok()) return Settle(next.status());
   if (*next == Next::kFromSource) Settle(GiveUp());
 }

@@ -92,6 +92,8 @@ absl::StatusOr<bool> Lane::Meet(Lsn commit_lsn, bool in_parts) {
 }
 
 void Lane::ApplyTogether() {
+  Settle(AwaitChain(0));
+  if (discarding_) return;
   const absl::StatusOr<bool> met = Meet(common_->commit_lsn, false);
   if (!met.ok()) return Settle(met.status());
   // It stays where it is, so that the lane may still level up.

@@ -188,6 +188,14 @@ void Pipeline::TakeAnswer(pg_result* result) {
   }
 }
 
+absl::Status Pipeline::Await(const std::function<bool()>& enough) {
+  if (!failure_.ok()) return failure_;
+  since_flush_request_ = 0;
+  if (PQsendFlushRequest(connection_.native()) == 0) return connection_.LastError();
+  WF_RETURN_IF_ERROR(Pump([&] { return !failure_.ok() || enough(); }));
+  return failure_;
+}
+
 absl::Status Pipeline::Drain() {
   if (PQpipelineSync(connection_.native()) == 0) return failure_.ok() ? connection_.LastError() : failure_;
   sent_.push_back({Kind::kSync, 0});

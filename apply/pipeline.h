@@ -40,6 +40,8 @@ class Pipeline {
   absl::Status SendRow(const std::string& name, std::span<const ColumnView> parameters);
   absl::Status SendArrays(const std::string& name, std::span<const ArrayParameter> parameters);
 
+  // Reads answers until `enough()`, which row_answered() brings about.
+  absl::Status Await(const std::function<bool()>& enough);
   // Waits for the answers to everything sent. After it the pipeline takes statements again; the failure, if
   // any, is returned once and forgotten.
   absl::Status Drain();

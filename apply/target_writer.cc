@@ -82,16 +82,24 @@ absl::Status TargetWriter::ResolveTables(const SourceTransaction& transaction) {
   });
 }
 
-absl::Status TargetWriter::Begin(Lsn expected, Lsn next) {
+void TargetWriter::Forget() {
   pending_.clear();
   failed_.reset();
   missing_.reset();
   skipped_.clear();
-  tally_ = {};
+  tallies_.clear();
+  committed_.clear();
+}
+
+absl::Status TargetWriter::Begin(Lsn expected, Lsn next) {
+  if (!pipeline_.entered()) {
+    Forget();
+    WF_RETURN_IF_ERROR(pipeline_.Enter());
+  }
+  tallies_.emplace_back();
   counted_table_ = nullptr;
   gathered_.clear();
   last_gathered_ = nullptr;
-  WF_RETURN_IF_ERROR(pipeline_.Enter());
   WF_RETURN_IF_ERROR(Note(pipeline_.Send("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")));
   return MoveTo(expected, next);
 }
@@ -125,7 +133,8 @@ absl::Status TargetWriter::Apply(const SourceTransaction& transaction, const Seg
   }
   CountChange(table, event.kind);
   if (!*planned) {
-    CountMissing(change, 1);
+    ++CountersOf(table).missing_rows;
+    NoteMissing(change);
     return absl::OkStatus();
   }
   pending_.push_back(change);
@@ -133,7 +142,7 @@ absl::Status TargetWriter::Apply(const SourceTransaction& transaction, const Seg
 }
 
 void TargetWriter::CountChange(const MappedTable& table, EventKind kind) {
-  ++tally_.changes;
+  ++tallies_.back().changes;
   TableCounters& counters = CountersOf(table);
   ++(kind == EventKind::kInsert   ? counters.inserts
      : kind == EventKind::kUpdate ? counters.updates
@@ -150,7 +159,7 @@ absl::StatusOr<const std::string*> TargetWriter::Prepare(const std::function<std
 absl::Status TargetWriter::SendStatement() {
   statement_.MakeKey(key_);
   WF_ASSIGN_OR_RETURN(const std::string* const name, Prepare([this] { return StatementSql(statement_); }));
-  ++tally_.statements;
+  ++tallies_.back().statements;
   return pipeline_.SendRow(*name, statement_.parameters);
 }
 
@@ -195,8 +204,8 @@ absl::Status TargetWriter::ApplyTruncate(const SourceTransaction& transaction, c
     ++CountersOf(*table).truncates;
   }
   if (tables.empty()) return absl::OkStatus();
-  ++tally_.changes;
-  ++tally_.statements;
+  ++tallies_.back().changes;
+  ++tallies_.back().statements;
   pending_.push_back({tables.front(), event.kind, transaction.xid, transaction.commit_lsn});
   return Note(pipeline_.SendCounted(TruncateSql(tables, event.restart_identity)));
 }
@@ -204,7 +213,7 @@ absl::Status TargetWriter::ApplyTruncate(const SourceTransaction& transaction, c
 absl::Status TargetWriter::ApplyOrSkip(const SourceTransaction& transaction, const Segment& segment,
                                        const Event& event) {
   WF_RETURN_IF_ERROR(Note(pipeline_.Send(kSavepoint)));
-  const BatchTally before = tally_;
+  const BatchTally before = tallies_.back();
   const absl::Status applied = Apply(transaction, segment, event);
   if (!applied.ok() && SqlstateOf(applied).empty()) return applied;
   std::optional<Pending> change;
@@ -212,7 +221,7 @@ absl::Status TargetWriter::ApplyOrSkip(const SourceTransaction& transaction, con
   const absl::Status drained = Note(pipeline_.Drain());
   if (drained.ok()) return Note(pipeline_.Send(kRelease));
   if (!pipeline_.row_failed() || !IsAboutData(drained) || !change) return drained;
-  tally_ = before;
+  tallies_.back() = before;
   counted_table_ = nullptr;
   return SkipFailed(*change, drained);
 }
@@ -242,8 +251,18 @@ absl::Status TargetWriter::Commit() {
                     Describe(*missing_));
     }
   }
-  WF_RETURN_IF_ERROR(Note(pipeline_.Send("COMMIT")));
+  WF_RETURN_IF_ERROR(SendCommit());
   return Note(pipeline_.Leave());
+}
+
+absl::Status TargetWriter::SendCommit() {
+  pending_.push_back({});
+  return Note(pipeline_.SendCounted("COMMIT"));
+}
+
+absl::Status TargetWriter::AwaitCommits(std::size_t unanswered) {
+  if (unanswered == 0) return Note(pipeline_.Leave());
+  return Note(pipeline_.Await([&] { return tallies_.size() <= unanswered; }));
 }
 
 absl::Status TargetWriter::Abandon() {
@@ -270,19 +289,25 @@ absl::Status TargetWriter::Note(absl::Status status) {
 void TargetWriter::TakeRowAnswer(std::int64_t affected) {
   const Pending change = pending_.front();
   pending_.pop_front();
-  if (affected < change.rows && (change.kind == EventKind::kUpdate || change.kind == EventKind::kDelete))
-    CountMissing(change, change.rows - affected);
+  if (change.table == nullptr) {
+    committed_.push_back(std::move(tallies_.front()));
+    tallies_.pop_front();
+    return;
+  }
+  if (affected >= change.rows) return;
+  if (change.kind != EventKind::kUpdate && change.kind != EventKind::kDelete) return;
+  tallies_.front().tables[change.table->name].missing_rows += change.rows - affected;
+  NoteMissing(change);
 }
 
-void TargetWriter::CountMissing(const Pending& change, std::int64_t rows) {
-  CountersOf(*change.table).missing_rows += rows;
+void TargetWriter::NoteMissing(const Pending& change) {
   if (!missing_) missing_ = NameOf(change);
 }
 
 TableCounters& TargetWriter::CountersOf(const MappedTable& table) {
   if (counted_table_ != &table) {
     counted_table_ = &table;
-    counters_ = &tally_.tables[table.name];
+    counters_ = &tallies_.back().tables[table.name];
   }
   return *counters_;
 }

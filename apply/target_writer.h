@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -82,8 +83,13 @@ class TargetWriter {
   absl::Status MoveOther(int lane, Lsn expected, Lsn next);
   absl::Status RecordDealing(const DealtTable& dealt);
   // With stop_at_missing_row only after all rows are known to have been found (kFailedPrecondition
-  // otherwise).
+  // otherwise). Waits for the answer.
   absl::Status Commit();
+  // Does not wait: the next Begin() may follow at once, expecting what this one moved to. When it fails,
+  // everything sent after it fails, too.
+  absl::Status SendCommit();
+  // Waits until at most so many transactions have no answer to their COMMIT.
+  absl::Status AwaitCommits(std::size_t unanswered);
   // Rolls back. kUnavailable where the connection is lost and the writer of no more use.
   absl::Status Abandon();
 
@@ -92,22 +98,25 @@ class TargetWriter {
   const std::optional<ChangeName>& failed_change() const { return failed_; }
   bool stopped_at_missing_row() const { return options_.stop_at_missing_row && missing_.has_value(); }
 
-  // Of the transaction since Begin(); complete after Commit().
-  const BatchTally& tally() const { return tally_; }
+  // Of the transactions whose COMMIT was answered, in their order, since the last call; complete.
+  std::vector<BatchTally> TakeCommitted() { return std::exchange(committed_, {}); }
+  // Of those that were not, the oldest first.
+  const std::deque<BatchTally>& unanswered() const { return tallies_; }
   const std::vector<SkippedChange>& skipped() const { return skipped_; }
-  void CountTransaction() { ++tally_.transactions; }
+  void CountTransaction() { ++tallies_.back().transactions; }
 
  private:
   struct Pending {
-    const MappedTable* table;
-    EventKind kind;
-    Xid xid;  // Zero where the statement is about several changes.
-    Lsn commit_lsn;
+    const MappedTable* table = nullptr;  // Of a change; COMMIT has none.
+    EventKind kind = EventKind::kCommit;
+    Xid xid = 0;  // Zero where the statement is about several changes.
+    Lsn commit_lsn = {};
     std::int64_t rows = 1;
   };
 
   absl::Status ApplyTruncate(const SourceTransaction& transaction, const Segment& segment,
                              const Event& event);
+  void Forget();
   absl::Status SendStatement();
   NetChanges& GatheredOf(const MappedTable& table);
   absl::Status SendNet(NetChanges& net);
@@ -121,7 +130,7 @@ class TargetWriter {
   void CountChange(const MappedTable& table, EventKind kind);
   absl::Status Note(absl::Status status);
   void TakeRowAnswer(std::int64_t affected);
-  void CountMissing(const Pending& change, std::int64_t rows);
+  void NoteMissing(const Pending& change);
   TableCounters& CountersOf(const MappedTable& table);
   absl::Status SkipFailed(const Pending& change, const absl::Status& error);
   static ChangeName NameOf(const Pending& change);
@@ -143,7 +152,8 @@ class TargetWriter {
   std::optional<ChangeName> failed_;
   std::optional<ChangeName> missing_;  // The first one.
   std::vector<SkippedChange> skipped_;
-  BatchTally tally_;
+  std::deque<BatchTally> tallies_;  // Without an answer; the last one is being counted.
+  std::vector<BatchTally> committed_;
   const MappedTable* counted_table_ = nullptr;
   TableCounters* counters_ = nullptr;
 };

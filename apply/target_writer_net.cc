@@ -147,7 +147,7 @@ absl::Status TargetWriter::SendSet(const SetStatement& statement, std::int64_t r
     if (statement.roles[i] != '-') arrays_.push_back(encoders_[i].Finish());
   }
   pending_.push_back({statement.table, KindOf(statement.form), 0, {}, rows});
-  ++tally_.statements;
+  ++tallies_.back().statements;
   return pipeline_.SendArrays(*name, arrays_);
 }
 
