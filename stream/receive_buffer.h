@@ -61,6 +61,8 @@ class ReceiveBlock final : public Bytes {
   // block: go on with ReceivePool::Continue().
   bool full() const;
 
+  std::size_t capacity_bytes() const { return capacity_bytes_; }
+
   // The payload of the next CopyData message that was not read yet. The view lives as long as the block.
   std::optional<std::string_view> Next();
 

@@ -31,8 +31,8 @@ void AddDifference(std::atomic<T>& counter, std::uint64_t now, std::uint64_t bef
 
 }  // namespace
 
-ReceiveLoop::ReceiveLoop(LoopParts parts, absl::Duration status_interval)
-    : parts_(parts), feedback_(status_interval, absl::Now()), block_(parts.pool.Take()) {}
+ReceiveLoop::ReceiveLoop(LoopParts parts, absl::Duration status_interval, Pacing pacing)
+    : parts_(parts), feedback_(status_interval, absl::Now()), pacing_(pacing), block_(parts.pool.Take()) {}
 
 absl::StatusOr<StreamEnd> ReceiveLoop::Run() {
   while (true) {
@@ -47,8 +47,12 @@ absl::StatusOr<StreamEnd> ReceiveLoop::Run() {
   }
 }
 
+bool ReceiveLoop::HasRoom() const {
+  return parts_.budget.used_bytes() < parts_.budget.limit_bytes() + block_->capacity_bytes();
+}
+
 absl::StatusOr<bool> ReceiveLoop::Advance() {
-  if (parts_.budget.exhausted()) return false;
+  if (!HasRoom()) return false;
   if (parts_.assembler.replaying()) {
     WF_RETURN_IF_ERROR(parts_.assembler.ReplayChunk());
     Push();
@@ -60,25 +64,34 @@ absl::StatusOr<bool> ReceiveLoop::Advance() {
   if (absl::Now() < read_again_) return false;
 
   WF_ASSIGN_OR_RETURN(const Received received, parts_.transport.Receive(*block_));
-  WF_ASSIGN_OR_RETURN(const bool any, ProcessBlock());
-  if (any) last_heard_ = absl::Now();
-  if (received == Received::kDrained && any) read_again_ = pacing_.Drained(*last_heard_);
+  WF_ASSIGN_OR_RETURN(const std::size_t bytes, ProcessBlock());
+  if (bytes > 0) {
+    last_heard_ = absl::Now();
+    gathered_bytes_ += bytes;
+    parts_.counters.reads.fetch_add(1, std::memory_order_relaxed);
+    if (received == Received::kDrained) {
+      read_again_ = pacing_.Drained(*last_heard_, std::exchange(gathered_bytes_, 0));
+    }
+  }
   if (received == Received::kEnded) ended_by_server_ = true;
   if (parts_.assembler.replaying()) return true;
   if (block_->full()) block_ = parts_.pool.Continue(*block_);
   return received != Received::kDrained;
 }
 
-absl::StatusOr<bool> ReceiveLoop::ProcessBlock() {
-  bool any = false;
+absl::StatusOr<std::size_t> ReceiveLoop::ProcessBlock() {
+  std::size_t bytes = 0;
   while (!parts_.assembler.replaying()) {
     const std::optional<std::string_view> copy_data = block_->Next();
     if (!copy_data) break;
-    any = true;
+    bytes += copy_data->size();
     WF_RETURN_IF_ERROR(Handle(*copy_data));
   }
-  if (any) Push();
-  return any;
+  if (bytes > 0) {
+    parts_.counters.bytes.fetch_add(bytes, std::memory_order_relaxed);
+    Push();
+  }
+  return bytes;
 }
 
 absl::Status ReceiveLoop::Handle(std::string_view copy_data) {
@@ -89,7 +102,6 @@ absl::Status ReceiveLoop::Handle(std::string_view copy_data) {
   }
   const auto& data = std::get<XLogData>(frame);
   Heard(std::max(data.data_start, data.wal_end));
-  parts_.counters.bytes.fetch_add(data.payload.size(), std::memory_order_relaxed);
   return parts_.assembler.Take(data, block_);
 }
 
@@ -163,8 +175,11 @@ bool ReceiveLoop::ReachedUntil() {
 }
 
 void ReceiveLoop::Wait() {
-  parts_.budget.Drain();
-  const bool has_room = !parts_.budget.exhausted();
+  bool has_room = HasRoom();
+  if (!has_room) {
+    parts_.budget.Drain();
+    has_room = HasRoom();
+  }
   const absl::Time now = absl::Now();
   const bool napping = has_room && now < read_again_;
   absl::Time deadline = feedback_.Due();

@@ -44,7 +44,7 @@ struct LoopParts {
 class ReceiveLoop {
  public:
   // The parts must outlive the loop. status_interval: the longest time between two reports.
-  ReceiveLoop(LoopParts parts, absl::Duration status_interval);
+  ReceiveLoop(LoopParts parts, absl::Duration status_interval, Pacing pacing);
 
   // Errors are the source's: a lost connection, malformed bytes, a full spool disk.
   absl::StatusOr<StreamEnd> Run();
@@ -53,10 +53,13 @@ class ReceiveLoop {
   std::optional<absl::Time> last_heard() const { return last_heard_; }
 
  private:
+  // Whether the budget allows for more. The block that is being filled is paid for and does not count: a
+  // message may need one as large as the whole budget, and nobody else could give that back.
+  bool HasRoom() const;
   // Moves the stream on by one step. False: nothing to do before something happens.
   absl::StatusOr<bool> Advance();
-  // Whether there was anything in it. Stops where a replay begins.
-  absl::StatusOr<bool> ProcessBlock();
+  // How many bytes were handled. Stops where a replay begins.
+  absl::StatusOr<std::size_t> ProcessBlock();
   absl::Status Handle(std::string_view copy_data);
   void Handle(const Keepalive& keepalive);
   void Heard(Lsn position);
@@ -74,6 +77,7 @@ class ReceiveLoop {
   Feedback feedback_;
   Pacing pacing_;
   std::shared_ptr<ReceiveBlock> block_;
+  std::size_t gathered_bytes_ = 0;  // Since the socket was drained.
   absl::Time read_again_ = absl::InfinitePast();
   std::optional<absl::Time> last_heard_;
   bool ended_by_server_ = false;

@@ -109,7 +109,7 @@ absl::StatusOr<StreamEnd> Session::RunConnection(const std::function<std::option
                     .stop = stop_,
                     .counters = counters_,
                     .until = until},
-                   status_interval);
+                   status_interval, Pacing(options_.longest_nap, WorthwhileBytes(transport->fd())));
   const absl::StatusOr<StreamEnd> end = loop.Run();
   last_heard_ = loop.last_heard();
   return end;

@@ -42,6 +42,9 @@ struct SessionOptions {
   // How long to try again after the connection was lost or refused, counted from the last success.
   absl::Duration retry_for = absl::Minutes(10);
   TransportKind transport = TransportKind::kAuto;
+  // The longest time for which the source's socket is left alone under load (see pacing.h); zero reads what
+  // comes when it comes.
+  absl::Duration longest_nap = absl::Milliseconds(1);
 };
 
 class Session {

@@ -12,6 +12,7 @@ struct SessionCounters {
   std::atomic<std::uint64_t> confirmed_lsn = 0;  // What the source was last told.
   std::atomic<std::uint64_t> messages = 0;
   std::atomic<std::uint64_t> bytes = 0;
+  std::atomic<std::uint64_t> reads = 0;  // Of the socket, with something in it.
   std::atomic<std::uint64_t> transactions = 0;
   std::atomic<std::uint64_t> skipped_transactions = 0;  // Sent again although they are applied.
   std::atomic<std::uint64_t> changes = 0;

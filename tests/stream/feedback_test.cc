@@ -88,13 +88,26 @@ TEST(Backoff, DoublesUpToTenSecondsAndBeginsAnewAfterASuccess) {
 }
 
 TEST(Pacing, ReadsALoneMessageAtOnceAndNapsUnderLoad) {
-  Pacing pacing;
-  EXPECT_EQ(pacing.Drained(kStart), kStart);
+  Pacing pacing(absl::Milliseconds(1), 100'000);
+  EXPECT_EQ(pacing.Drained(kStart, 100), kStart);
   const absl::Time soon = kStart + absl::Microseconds(100);
-  EXPECT_GT(pacing.Drained(soon), soon);
-  EXPECT_LE(pacing.Drained(soon), soon + absl::Milliseconds(1));
+  EXPECT_EQ(pacing.Drained(soon, 100), soon + absl::Milliseconds(1));
   const absl::Time later = kStart + absl::Seconds(1);
-  EXPECT_EQ(pacing.Drained(later), later);
+  EXPECT_EQ(pacing.Drained(later, 100), later);
+}
+
+TEST(Pacing, LetsNoMoreGatherThanIsWorthwhile) {
+  Pacing pacing(absl::Milliseconds(1), 100'000);
+  pacing.Drained(kStart, 1);
+  // 200,000 bytes in half a millisecond: what is worthwhile comes in a quarter.
+  const absl::Time now = kStart + absl::Microseconds(500);
+  EXPECT_EQ(pacing.Drained(now, 200'000), now + absl::Microseconds(250));
+}
+
+TEST(Pacing, NeverNapsWhereItMustNot) {
+  Pacing pacing(absl::ZeroDuration(), 100'000);
+  pacing.Drained(kStart, 1);
+  EXPECT_EQ(pacing.Drained(kStart, 1), kStart);
 }
 
 }  // namespace

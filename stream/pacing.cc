@@ -1,0 +1,43 @@
+// Tested by tests/stream/feedback_test.cc
+#include "stream/pacing.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+
+namespace walferry {
+namespace {
+
+// What comes later than this after the last read did not come as a part of the same load.
+constexpr absl::Duration kBusyGap = absl::Milliseconds(2);
+
+// TCP: both sides' buffers grow with the load, to megabytes. More in one read than this gains nothing.
+constexpr std::size_t kWorthwhileBytes = 256 << 10;
+// A unix socket has but the sender's buffer, which does not grow, and the kernel's header of each row, larger
+// than most rows, counts in it.
+constexpr int kUnixSocketShare = 16;
+
+}  // namespace
+
+absl::Time Pacing::Drained(absl::Time now, std::size_t bytes) {
+  const absl::Duration since = now - last_drained_;
+  last_drained_ = now;
+  const bool busy = since < kBusyGap + nap_;
+  // The time in which what is worthwhile comes at the rate of the last read.
+  nap_ = busy ? std::min(longest_, since * (worthwhile_bytes_ / static_cast<double>(bytes)))
+              : absl::ZeroDuration();
+  return now + nap_;
+}
+
+std::size_t WorthwhileBytes(int socket_fd) {
+  int domain = 0;
+  int buffer_bytes = 0;
+  socklen_t size = sizeof(int);
+  const bool known = getsockopt(socket_fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 &&
+                     getsockopt(socket_fd, SOL_SOCKET, SO_SNDBUF, &buffer_bytes, &size) == 0;
+  if (!known || domain != AF_UNIX) return kWorthwhileBytes;
+  // Ours is as large as the server's unless somebody changed it.
+  return static_cast<std::size_t>(buffer_bytes / kUnixSocketShare);
+}
+
+}  // namespace walferry
