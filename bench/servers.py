@@ -35,6 +35,8 @@ wal_compression = off
 autovacuum = off
 jit = off
 log_min_messages = warning
+# A subscription made soon after another would wait up to 5 s for its worker: that is not what is measured.
+wal_retrieve_retry_interval = 100ms
 """
 
 
@@ -72,6 +74,7 @@ class Server:
             self._create()
         elif self._pg_ctl("status", check=False) == 0:
             self._pg_ctl("stop", "-m", "fast", "-w")  # Left over by a benchmark that was killed.
+        (self.directory / "bench.conf").write_text(SETTINGS, encoding="utf-8")
         self.port = free_port()
         self._pg_ctl("start", "-w", "-t", "120", "-l", self.directory / "server.log",
                      "-o", f"-p {self.port}")
@@ -92,7 +95,7 @@ class Server:
         run([self.binaries / "initdb", "-D", self.directory, "-U", CONTESTANT, "-A", "trust", "-E", "UTF8",
              "--locale=C.UTF-8", "-k"], cwd="/", **self._owner)
         with open(self.directory / "postgresql.conf", "a", encoding="utf-8") as conf:
-            conf.write(SETTINGS)
+            conf.write("include 'bench.conf'\n")
 
     def _pg_ctl(self, *arguments, check=True):
         # The server keeps pg_ctl's stdout, so that is not a pipe.

@@ -23,7 +23,7 @@ class Source:
     database: str
     template: str
     slot: str
-    end_lsn: str  # Right after the marker, the last transaction.
+    end_lsn: str  # After everything but the marker, which is the last transaction.
     changes: int
     transactions: int
     wal_bytes: int
@@ -64,8 +64,8 @@ class SourceStore:
         begin_lsn = server.value(name, "SELECT pg_current_wal_insert_lsn()")
         before = self._written(name)
         workload.generate(Client(server, name, scale))
-        server.sql(name, f"INSERT INTO {MARKER} VALUES (1, 'end')")
         end_lsn = server.value(name, "SELECT pg_current_wal_insert_lsn()")
+        server.sql(name, f"INSERT INTO {MARKER} VALUES (1, 'end')")
         server.sql(name, "SELECT pg_switch_wal()")
         changes, transactions = (after - b for after, b in zip(self._written(name), before))
         wal_bytes = int(server.value(name, f"SELECT pg_wal_lsn_diff('{end_lsn}', '{begin_lsn}')::bigint"))
