@@ -1,6 +1,8 @@
-"""Who takes part. Each is started against a prepared slot, and ended when the last change is visible."""
+"""Who takes part in streaming. Each is started with a prepared slot, and ended when the last change is visible."""
 import signal
 import subprocess
+import sys
+from pathlib import Path
 
 from servers import BenchError
 from sources import PUBLICATION
@@ -11,16 +13,27 @@ END_SECONDS = 60
 class Contestant:
     """start() returns at once; everything else is called afterwards, on the same thread."""
 
-    applies = True  # Writes into the target; otherwise it is done when its program ends.
+    writes = True  # Into the target.
+    # Until it is ended: the arrival of the last change is what counts. Otherwise it ends by itself, and this often
+    # is looked whether it has.
+    goes_on = True
+    poll_seconds = 0.005
 
     def __init__(self, name):
         self.name = name
+
+    def prepare(self, run):
+        """What does not count."""
 
     def start(self, run):
         raise NotImplementedError
 
     def failure(self, run):
         """Words where it cannot get any further, None while it runs."""
+        raise NotImplementedError
+
+    def finished(self, run):
+        """Whether it ended by itself, and well."""
         raise NotImplementedError
 
     def end(self, run):
@@ -54,15 +67,15 @@ class Program(Contestant):
 
     def failure(self, run):
         code = self._process.poll()
-        if code is None or (code == 0 and not self.applies):
+        if code is None or (code == 0 and not self.goes_on):
             return None
         return f"ended with exit code {code}: {self._last_words(run)}"
 
-    def finished(self):
+    def finished(self, run):
         return self._process.poll() == 0
 
     def end(self, run):
-        if self.applies:
+        if self.goes_on:
             self._process.send_signal(signal.SIGTERM)
         try:
             code = self._process.wait(END_SECONDS)
@@ -83,10 +96,40 @@ class Walferry(Program):
         self._program = program
         self._arguments = arguments
 
+    def target(self, run):
+        return run.target_conninfo()
+
     def command(self, run):
         return [self._program, "--source", run.servers.source.conninfo(run.source.database),
-                "--target", run.target_conninfo(), "--work-dir", run.folder / "work",
+                "--target", self.target(run), "--work-dir", run.folder / "work",
                 "stream", "--slot", run.slot, "--publication", PUBLICATION, *self._arguments]
+
+
+class FarWalferry(Walferry):
+    """walferry with the target a round trip away."""
+
+    def __init__(self, name, program, arguments, milliseconds):
+        super().__init__(name, program, arguments)
+        self._milliseconds = milliseconds
+        self._proxy = None
+        self._port = None
+
+    def prepare(self, run):
+        self._proxy = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("delay_proxy.py")), str(run.servers.target.port),
+             str(self._milliseconds)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self._port = int(self._proxy.stdout.readline().split()[-1])
+        run.watch.watch(self._proxy.pid, "delay proxy", memory_counts=False)
+
+    def target(self, run):
+        return run.target_conninfo(port=self._port)
+
+    def abandon(self, run):
+        super().abandon(run)
+        if self._proxy is not None:
+            self._proxy.kill()
+            self._proxy.wait()
+            self._proxy.stdout.close()
 
 
 class Subscription(Contestant):
@@ -107,6 +150,9 @@ class Subscription(Contestant):
     def failure(self, run):
         return None  # Its worker tries again for ever; the run's time limit ends that.
 
+    def finished(self, run):
+        return False
+
     def end(self, run):
         self.abandon(run)
 
@@ -121,7 +167,8 @@ class Subscription(Contestant):
 class Receiver(Program):
     """pg_recvlogical into nowhere: reads and drops."""
 
-    applies = False
+    writes = False
+    goes_on = False
 
     def __init__(self, name):
         super().__init__(name, "receiver")
@@ -135,7 +182,8 @@ class Receiver(Program):
 class Ceiling(Program):
     """walferry's own way of receiving and decoding, whose sink drops everything: as fast as it could ever be."""
 
-    applies = False
+    writes = False
+    goes_on = False
 
     def __init__(self, name, program):
         super().__init__(name, "receiver")

@@ -86,10 +86,10 @@ class ProcessWatch:
         self._busy = machine_busy_seconds()
         self._thread.start()
 
-    def watch(self, pid, role):
-        """A program of the contestant's, with all that it starts."""
+    def watch(self, pid, role, memory_counts=True):
+        """A program, with all that it starts."""
         with self._lock:
-            self._programs[pid] = role
+            self._programs[pid] = (role, memory_counts)
 
     def stop(self):
         busy = machine_busy_seconds() - self._busy
@@ -109,10 +109,11 @@ class ProcessWatch:
                     self._note(pid, side)
             pending = list(self._programs.items())
             while pending:
-                pid, role = pending.pop()
+                pid, (role, memory_counts) = pending.pop()
                 self._note(pid, None, role)
-                self._peak_bytes = max(self._peak_bytes, peak_bytes(pid))
-                pending += [(child, role) for child in children(pid)]
+                if memory_counts:
+                    self._peak_bytes = max(self._peak_bytes, peak_bytes(pid))
+                pending += [(child, (role, memory_counts)) for child in children(pid)]
 
     def _note(self, pid, side, role=None):
         seconds = cpu_seconds(pid)

@@ -2,7 +2,6 @@
 import os
 import shutil
 import subprocess
-import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,6 @@ class Run:
     source: object
     watch: ProcessWatch
     folder: Path
-    target_port: int = 0  # Another port than the target's own: a proxy.
     slot: str = SLOT
     target_database: str = TARGET_DATABASE
     log: Path = field(init=False)
@@ -31,8 +29,7 @@ class Run:
     def __post_init__(self):
         self.log = self.folder / "log"
 
-    def target_conninfo(self):
-        more = {"port": self.target_port} if self.target_port else {}
+    def target_conninfo(self, **more):
         return self.servers.target.conninfo(self.target_database, **more)
 
 
@@ -45,6 +42,9 @@ class Result:
     peak_bytes: int = 0
     equal: object = None  # None: nothing to compare.
     error: object = None
+
+    def headline(self):
+        return f"{self.seconds:.2f} s"
 
 
 class MarkerWatch:
@@ -91,43 +91,36 @@ def wait_for_marker(contestant, run, marker, deadline):
 
 
 def wait_for_end(contestant, run, deadline):
-    ended = threading.Event()
     while time.monotonic() < deadline:
-        if contestant.finished():
+        if contestant.finished(run):
             return time.time()
         failure = contestant.failure(run)
         if failure:
             raise BenchError(failure)
-        ended.wait(0.005)
+        time.sleep(contestant.poll_seconds)
     raise BenchError("did not end in time")
 
 
 class Race:
     """Measures one contestant after the other on a pair of servers."""
 
-    def __init__(self, servers, time_limit):
+    def __init__(self, servers, time_limit, look=contents):
+        """look: gives what has to be equal on both sides, from a server and a database."""
         self._servers = servers
         self._time_limit = time_limit
+        self._look = look
         self._folder = servers.directory / "run"
 
     def measure(self, contestant, source):
         """Never raises for what a contestant does: that is in the result."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir()
-        target = self._servers.target
-        if contestant.applies:
-            target.copy_database(source.template, TARGET_DATABASE)
-        copy_slot(self._servers.source, source, SLOT)
-        for server in (self._servers.source, target):
-            server.sql("postgres", "CHECKPOINT")
-        os.sync()
-        run = Run(self._servers, source, ProcessWatch(self._servers), self._folder)
+        run = self._fresh_run(contestant, source)
         result = Result()
         try:
+            contestant.prepare(run)
             self._time(contestant, run, result)
             contestant.end(run)
-            if contestant.applies:
-                result.equal = contents(target, TARGET_DATABASE) == source.contents
+            if contestant.writes:
+                result.equal = self._look(self._servers.target, TARGET_DATABASE) == source.contents
                 if not result.equal:
                     result.error = "the contents differ"
         except BenchError as error:
@@ -137,8 +130,20 @@ class Race:
             drop_slot(self._servers.source, SLOT)
         return result
 
+    def _fresh_run(self, contestant, source):
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir()
+        if contestant.writes:
+            self._servers.target.copy_database(source.template, TARGET_DATABASE)
+        if source.slot:
+            copy_slot(self._servers.source, source, SLOT)
+        for server in (self._servers.source, self._servers.target):
+            server.sql("postgres", "CHECKPOINT")
+        os.sync()
+        return Run(self._servers, source, ProcessWatch(self._servers), self._folder)
+
     def _time(self, contestant, run, result):
-        marker = MarkerWatch(self._servers.target, TARGET_DATABASE) if contestant.applies else None
+        marker = MarkerWatch(self._servers.target, TARGET_DATABASE) if contestant.goes_on else None
         run.watch.start()
         try:
             began = time.time()

@@ -113,6 +113,9 @@ class Server:
         fields = {"host": HOST, "port": self.port, "user": CONTESTANT, "dbname": database, **more}
         return " ".join(f"{name}={value}" for name, value in fields.items())
 
+    def uri(self, database):
+        return f"postgres://{CONTESTANT}@{HOST}:{self.port}/{database}"
+
     def psql(self, database, role=WATCHER):
         """The command line of a psql on this server."""
         return [str(self.binaries / "psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1",
