@@ -121,7 +121,7 @@ class Lane {
   void ApplyTogether();
   void ApplyPartsTogether(SourceTransaction part);
   absl::Status AwaitEndOfParts(SourceTransaction part);
-  absl::StatusOr<bool> Meet(Lsn commit_lsn, bool in_parts);
+  absl::StatusOr<bool> AwaitOthers(bool in_parts);
   void EndMeeting(Lsn end);
   void TakeOverEnd();
   // Of the next part: kCancelled where it turns out that the transaction cannot be taken apart.

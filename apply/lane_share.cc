@@ -71,13 +71,13 @@ void Lane::LevelUpNow() {
 }
 
 // True: all stand before it. False: this lane is to stop, or to begin anew.
-absl::StatusOr<bool> Lane::Meet(Lsn commit_lsn, bool in_parts) {
+absl::StatusOr<bool> Lane::AwaitOthers(bool in_parts) {
   const auto interrupted = [&] {
     const absl::MutexLock lock(&mutex_);
     // What is whole here the others have, too, and they come before they begin anew.
     return quit_ || stopping() || (in_parts && restart_wanted_);
   };
-  switch (context_.rendezvous.Meet(number_, commit_lsn, position_, interrupted)) {
+  switch (context_.rendezvous.Await(number_, interrupted)) {
     case Rendezvous::Outcome::kMet:
       return true;
     case Rendezvous::Outcome::kInterrupted:
@@ -87,14 +87,14 @@ absl::StatusOr<bool> Lane::Meet(Lsn commit_lsn, bool in_parts) {
     case Rendezvous::Outcome::kAstray:
       break;
   }
-  return Errorf(absl::StatusCode::kInternal,
-                "the lanes do not meet before the transaction that commits at %s", commit_lsn.ToString());
+  return absl::InternalError("the lanes wait for each other before different transactions");
 }
 
 void Lane::ApplyTogether() {
   Settle(AwaitChain(0));
   if (discarding_) return;
-  const absl::StatusOr<bool> met = Meet(common_->commit_lsn, false);
+  context_.rendezvous.Arrive(number_, common_->commit_lsn, position_);
+  const absl::StatusOr<bool> met = AwaitOthers(false);
   if (!met.ok()) return Settle(met.status());
   // It stays where it is, so that the lane may still level up.
   if (!*met) return;
@@ -110,11 +110,12 @@ void Lane::ApplyTogether() {
 void Lane::ApplyPartsTogether(SourceTransaction part) {
   const Lsn commit_lsn = part.commit_lsn;
   context_.dealing.NoteTogether(commit_lsn);
+  context_.rendezvous.Arrive(number_, commit_lsn, position_);
   if (number_ != kFirstLane) {
     const absl::Status ended = AwaitEndOfParts(std::move(part));
     return ended.ok() ? TakeOverEnd() : Settle(ended);
   }
-  const absl::StatusOr<bool> met = Meet(commit_lsn, true);
+  const absl::StatusOr<bool> met = AwaitOthers(true);
   if (!met.ok() || !*met) return Settle(met.ok() ? Apart() : met.status());
   all_positions_ = context_.rendezvous.positions();
   const Mode mode = ModeOfParts(commit_lsn);
@@ -130,7 +131,7 @@ absl::Status Lane::AwaitEndOfParts(SourceTransaction part) {
     WF_RETURN_IF_ERROR(AwaitPart(false));
     part = builder_.TakePart();
   }
-  WF_ASSIGN_OR_RETURN(const bool met, Meet(part.commit_lsn, true));
+  WF_ASSIGN_OR_RETURN(const bool met, AwaitOthers(true));
   return met ? absl::OkStatus() : Apart();
 }
 

@@ -14,24 +14,35 @@ constexpr absl::Duration kGlance = absl::Milliseconds(20);
 }  // namespace
 
 bool Rendezvous::AllHaveCome() const {
-  return std::all_of(arrived_.begin(), arrived_.end(), [](const auto& at) { return at.has_value(); });
+  return std::all_of(lanes_.begin(), lanes_.end(), [](const Place& place) { return place.here; });
 }
 
-Rendezvous::Outcome Rendezvous::Meet(int lane, Lsn commit_lsn, Lsn position,
-                                     const std::function<bool()>& interrupted) {
-  const absl::MutexLock lock(&mutex_);
-  const std::uint64_t before = finished_;
-  for (const std::optional<Arrival>& other : arrived_) {
-    if (other && other->commit_lsn != commit_lsn && !broken_) return Outcome::kAstray;
-  }
-  arrived_[static_cast<std::size_t>(lane)] = {commit_lsn, position};
+bool Rendezvous::SomeAreAstray() const {
+  return std::any_of(lanes_.begin(), lanes_.end(),
+                     [&](const Place& place) { return place.commit_lsn != lanes_.front().commit_lsn; });
+}
+
+void Rendezvous::SendAway() {
+  for (Place& place : lanes_) place.here = false;
   changed_.SignalAll();
-  while (finished_ == before) {
+}
+
+void Rendezvous::Arrive(int lane, Lsn commit_lsn, Lsn position) {
+  const absl::MutexLock lock(&mutex_);
+  lanes_[static_cast<std::size_t>(lane)] = {true, commit_lsn, position, finished_};
+  changed_.SignalAll();
+}
+
+Rendezvous::Outcome Rendezvous::Await(int lane, const std::function<bool()>& interrupted) {
+  const absl::MutexLock lock(&mutex_);
+  Place& place = lanes_[static_cast<std::size_t>(lane)];
+  while (finished_ == place.meeting) {
     if (broken_) return Outcome::kBroken;
     const bool all = AllHaveCome();
+    if (all && SomeAreAstray()) return Outcome::kAstray;
     if (all && lane == 0) return Outcome::kMet;
     if (!all && interrupted()) {
-      arrived_[static_cast<std::size_t>(lane)].reset();
+      place.here = false;
       return Outcome::kInterrupted;
     }
     changed_.WaitWithTimeout(&mutex_, kGlance);
@@ -42,7 +53,7 @@ Rendezvous::Outcome Rendezvous::Meet(int lane, Lsn commit_lsn, Lsn position,
 std::vector<Lsn> Rendezvous::positions() const {
   const absl::MutexLock lock(&mutex_);
   std::vector<Lsn> positions;
-  for (const std::optional<Arrival>& lane : arrived_) positions.push_back(lane ? lane->position : Lsn{});
+  for (const Place& place : lanes_) positions.push_back(place.position);
   return positions;
 }
 
@@ -50,8 +61,7 @@ void Rendezvous::Finish(Lsn end) {
   const absl::MutexLock lock(&mutex_);
   end_ = end;
   ++finished_;
-  std::fill(arrived_.begin(), arrived_.end(), std::nullopt);
-  changed_.SignalAll();
+  SendAway();
 }
 
 Lsn Rendezvous::end() const {
@@ -68,7 +78,7 @@ void Rendezvous::Break() {
 void Rendezvous::Reset() {
   const absl::MutexLock lock(&mutex_);
   broken_ = false;
-  std::fill(arrived_.begin(), arrived_.end(), std::nullopt);
+  SendAway();
 }
 
 }  // namespace walferry

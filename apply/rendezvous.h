@@ -3,7 +3,6 @@
 #pragma once
 
 #include <functional>
-#include <optional>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -14,20 +13,21 @@ namespace walferry {
 
 class Rendezvous {
  public:
-  explicit Rendezvous(int lanes) : arrived_(static_cast<std::size_t>(lanes)) {}
+  explicit Rendezvous(int lanes) : lanes_(static_cast<std::size_t>(lanes)) {}
 
   enum class Outcome {
     kMet,
     kInterrupted,  // This lane has not been waiting any more since before all had come.
     kBroken,       // A lane will not come, or the first one has not brought it to an end.
-    kAstray        // Another lane waits before another transaction, which must not be.
+    kAstray        // Lanes wait before different transactions, which must not be.
   };
 
   // The lane stands at `position`, and everything before the transaction that commits at `commit_lsn` is
-  // behind it. Waits until all lanes do; for the first lane that is all, and Finish() or Break() has to
-  // follow. The others wait on for that. interrupted: asked now and then until all have come; must not call
-  // back.
-  Outcome Meet(int lane, Lsn commit_lsn, Lsn position, const std::function<bool()>& interrupted);
+  // behind it. Returns at once.
+  void Arrive(int lane, Lsn commit_lsn, Lsn position);
+  // Waits until all lanes have come; for the first lane that is all, and Finish() or Break() has to follow.
+  // The others wait on for that. interrupted: asked now and then until all have come; must not call back.
+  Outcome Await(int lane, const std::function<bool()>& interrupted);
   // Of the first lane: where each lane stood. Between kMet and Finish().
   std::vector<Lsn> positions() const;
   // The first lane has applied it, and every lane stands at `end` now.
@@ -41,15 +41,19 @@ class Rendezvous {
   void Reset();
 
  private:
-  struct Arrival {
+  struct Place {
+    bool here = false;
     Lsn commit_lsn;
     Lsn position;
+    std::uint64_t meeting = 0;  // The number that finished_ had when it came.
   };
   bool AllHaveCome() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool SomeAreAstray() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SendAway() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   mutable absl::Mutex mutex_;
   absl::CondVar changed_;
-  std::vector<std::optional<Arrival>> arrived_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Place> lanes_ ABSL_GUARDED_BY(mutex_);
   std::uint64_t finished_ ABSL_GUARDED_BY(mutex_) = 0;  // Meetings.
   Lsn end_ ABSL_GUARDED_BY(mutex_);
   bool broken_ ABSL_GUARDED_BY(mutex_) = false;

@@ -1,11 +1,22 @@
 #include "tests/apply/apply_stream.h"
 
+#include <cstdlib>
+
+#include "absl/strings/numbers.h"
 #include "absl/time/clock.h"
 #include "stream/slot.h"
 
 namespace walferry {
 
 namespace {
+
+// All tests of the stream can be run with any number of lanes.
+int LanesOfTests() {
+  const char* given = std::getenv("WALFERRY_TEST_LANES");
+  int lanes = 1;
+  if (given != nullptr && !absl::SimpleAtoi(given, &lanes)) ADD_FAILURE() << given << " is not a number";
+  return lanes;
+}
 
 ApplierOptions WithBinary(ApplierOptions options, bool binary) {
   options.binary = binary;
@@ -97,6 +108,7 @@ ApplierOptions ApplyTest::Options() const {
   options.target = pair_.target_conninfo();
   options.application_name = "applier_" + pair_.name();
   options.migration = kMigration;
+  options.lanes = LanesOfTests();
   options.fence_interval = absl::Milliseconds(20);
   options.retry_for = absl::Seconds(30);
   return options;
