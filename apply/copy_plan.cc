@@ -2,6 +2,7 @@
 #include "apply/copy_plan.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_join.h"
 #include "apply/replica_role.h"
@@ -12,9 +13,19 @@ namespace {
 // Ranges of ctid are answered by a range scan since version 14; before, each would read the whole table.
 constexpr int kTidRangeScanVersion = 140000;
 
-std::string FormatClause(bool binary) {
-  return binary ? " WITH (FORMAT binary)" : "";
-}
+// A table that one worker can copy while the others have as much to do is not cut: whole, its rows can go in
+// frozen, and two workers that write into one table wait for each other where it grows. This much more than a
+// fair share makes up for that.
+constexpr double kFairShares = 1.5;
+// What is at most copied again after a lost connection.
+constexpr std::int64_t kWholeBytesMax = std::int64_t{16} << 30;
+// Below, a TRUNCATE costs more (it is flushed, and looks through the server's whole buffer pool) than frozen
+// rows save.
+constexpr std::int64_t kFreezeBytesMin = std::int64_t{8} << 20;
+// Tables of one transaction: each costs a lock on both sides, and what was done is done again where one of
+// them fails.
+constexpr std::size_t kTaskTablesMax = 50;
+constexpr std::int64_t kTaskBytesMax = std::int64_t{8} << 20;
 
 absl::Status CheckTargetHasColumns(const TableName& table, const TableFacts& source,
                                    const TableFacts& target) {
@@ -62,21 +73,48 @@ std::string TableCopyPlan::CopyOutSql(std::size_t range) const {
   const std::string table = QuoteName(record.table.schema, record.table.name);
   if (source_kind == 'r' && ranges.size() == 1) {
     // Of this table alone, without those that inherit from it, and the fastest form.
-    return absl::StrFormat("COPY %s (%s) TO STDOUT%s", table, ColumnList(), FormatClause(binary));
+    return absl::StrFormat("COPY %s (%s) TO STDOUT%s", table, ColumnList(),
+                           binary ? " WITH (FORMAT binary)" : "");
   }
   const std::string rows =
       source_kind == 'r' ? absl::StrFormat("ONLY %s WHERE %s", table, ranges[range].Condition()) : table;
-  return absl::StrFormat("COPY (SELECT %s FROM %s) TO STDOUT%s", ColumnList(), rows, FormatClause(binary));
+  return absl::StrFormat("COPY (SELECT %s FROM %s) TO STDOUT%s", ColumnList(), rows,
+                         binary ? " WITH (FORMAT binary)" : "");
 }
 
-std::string TableCopyPlan::CopyInSql() const {
-  return absl::StrFormat("COPY %s (%s) FROM STDIN%s", QuoteName(record.table.schema, record.table.name),
-                         ColumnList(), FormatClause(binary));
+std::string TableCopyPlan::CopyInSql(bool freeze) const {
+  return absl::StrFormat("COPY %s (%s) FROM STDIN WITH (FORMAT %s, FREEZE %s)",
+                         QuoteName(record.table.schema, record.table.name), ColumnList(),
+                         binary ? "binary" : "text", freeze ? "true" : "false");
+}
+
+std::int64_t WholeTableBytes(const TableCopyOptions& options, std::int64_t bytes_in_all) {
+  const auto fair_bytes = static_cast<std::int64_t>(kFairShares * static_cast<double>(bytes_in_all) /
+                                                    static_cast<double>(std::max(1, options.jobs)));
+  return std::max(options.range_bytes, std::min(fair_bytes, kWholeBytesMax));
+}
+
+std::vector<CopyTask> GatherTasks(const std::vector<TableCopyPlan>& plans) {
+  std::vector<CopyTask> tasks;
+  CopyTask small;
+  for (std::size_t table = 0; table < plans.size(); ++table) {
+    const TableCopyPlan& plan = plans[table];
+    if (!plan.is_whole() || plan.bytes >= kTaskBytesMax) {
+      tasks.push_back({{table}, plan.ranges.size(), plan.bytes});
+      continue;
+    }
+    small.tables.push_back(table);
+    small.bytes += plan.bytes;
+    if (small.tables.size() < kTaskTablesMax && small.bytes < kTaskBytesMax) continue;
+    tasks.push_back(std::exchange(small, {}));
+  }
+  if (!small.tables.empty()) tasks.push_back(std::move(small));
+  return tasks;
 }
 
 absl::StatusOr<TableCopyPlan> PlanTable(const TableRecord& record, const TableFacts& source,
                                         const TableFacts& target, int source_version,
-                                        const TableCopyOptions& options) {
+                                        const TableCopyOptions& options, std::int64_t whole_bytes) {
   WF_RETURN_IF_ERROR(CheckTargetHasColumns(record.table, source, target));
   TableCopyPlan plan;
   plan.record = record;
@@ -95,8 +133,10 @@ absl::StatusOr<TableCopyPlan> PlanTable(const TableRecord& record, const TableFa
   }
   plan.binary = options.format != CopyFormat::kText && not_binary.empty();
   const bool may_cut = source.kind == 'r' && source.is_heap && source_version >= kTidRangeScanVersion;
-  plan.ranges =
-      CutIntoRanges(may_cut && !plan.columns.empty() ? source.pages : 1, source.bytes, options.range_bytes);
+  const bool is_cut = may_cut && !plan.columns.empty() && source.bytes > whole_bytes;
+  plan.ranges = CutIntoRanges(is_cut ? source.pages : 1, source.bytes, options.range_bytes);
+  plan.may_freeze = plan.is_whole() && plan.bytes >= kFreezeBytesMin && target.kind == 'r' &&
+                    target.is_heap && (target.pages == 0 || record.phase == TablePhase::kCopying);
   return plan;
 }
 
@@ -113,12 +153,15 @@ absl::StatusOr<std::vector<TableCopyPlan>> PlanCopy(Connection& source, Connecti
   WF_RETURN_IF_ERROR(CheckPresent(names, source_facts, "source"));
   WF_RETURN_IF_ERROR(CheckPresent(names, target_facts, "target"));
   WF_RETURN_IF_ERROR(TakeReplicaRole(target, names).status());
+  std::int64_t bytes = 0;
+  for (const auto& [name, facts] : source_facts) bytes += facts.bytes;
+  const std::int64_t whole_bytes = WholeTableBytes(options, bytes);
   std::vector<TableCopyPlan> plans;
   for (const TableRecord& record : tables) {
     if (record.phase == TablePhase::kCopied) continue;
     WF_ASSIGN_OR_RETURN(TableCopyPlan plan,
                         PlanTable(record, source_facts.at(record.table), target_facts.at(record.table),
-                                  source.server_version(), options));
+                                  source.server_version(), options, whole_bytes));
     plans.push_back(std::move(plan));
   }
   return plans;

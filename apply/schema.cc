@@ -8,7 +8,9 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "apply/object_creator.h"
 #include "apply/parameter_rows.h"
+#include "apply/position.h"
 #include "apply/retry.h"
 #include "apply/schema_script.h"
 #include "apply/workers.h"
@@ -17,17 +19,6 @@ namespace walferry {
 namespace {
 
 constexpr absl::Duration kRetryFor = absl::Minutes(10);
-
-// What pg_dump sets before its statements and what does not come with a new connection (stream/connection.h).
-constexpr char kBeginScript[] =
-    "BEGIN; SET LOCAL check_function_bodies = false; SET LOCAL xmloption = content; "
-    "SET LOCAL client_min_messages = warning";
-
-// So that event triggers of the target stay out of it. Where that is not allowed, they fire.
-absl::Status SetReplicaRoleIfAllowed(Connection& target) {
-  const absl::Status set = target.Execute("SET session_replication_role = replica").status();
-  return IsRetryable(set) || absl::IsCancelled(set) ? set : absl::OkStatus();
-}
 
 // Errors of an object that uses one which is created later in the same stage: undefined table, object or
 // function, and grouping by a primary key that is not there yet.
@@ -47,49 +38,6 @@ absl::Status CreatePreDataInTransaction(Connection& target, const MigrationRecor
   WF_RETURN_IF_ERROR(UpdateMigration(target, migration));
   return target.Execute("COMMIT").status();
 }
-
-// The connection on which one worker creates objects.
-class ObjectCreator {
- public:
-  ObjectCreator(const std::string& target, const std::string& migration, const StopSignal& halt)
-      : conninfo_(target), migration_(migration), halt_(halt) {}
-
-  absl::Status Create(const SchemaObject& object) {
-    bool unanswered = false;
-    const absl::Status status = RetryFor(kRetryFor, halt_, [&] {
-      const absl::Status tried = TryCreate(object, unanswered);
-      if (!tried.ok()) connection_.reset();
-      return tried;
-    });
-    return Annotate(status, object.kind + " " + object.name);
-  }
-
- private:
-  absl::Status TryCreate(const SchemaObject& object, bool& unanswered) {
-    WF_RETURN_IF_ERROR(Connect());
-    if (std::exchange(unanswered, false)) {
-      WF_ASSIGN_OR_RETURN(const bool done, ObjectIsDone(*connection_, migration_, object.id));
-      if (done) return absl::OkStatus();
-    }
-    WF_RETURN_IF_ERROR(connection_->Execute(kBeginScript).status());
-    WF_RETURN_IF_ERROR(connection_->Execute(object.sql).status());
-    WF_RETURN_IF_ERROR(MarkObjectDone(*connection_, migration_, object.id));
-    unanswered = true;
-    return connection_->Execute("COMMIT").status();
-  }
-
-  absl::Status Connect() {
-    if (connection_.has_value()) return absl::OkStatus();
-    WF_ASSIGN_OR_RETURN(connection_,
-                        Connection::Open({.conninfo = conninfo_, .settings = {}, .stop = &halt_}));
-    return SetReplicaRoleIfAllowed(*connection_);
-  }
-
-  const std::string& conninfo_;
-  const std::string& migration_;
-  const StopSignal& halt_;
-  std::optional<Connection> connection_;
-};
 
 // The objects of one stage, those of one pass after the other.
 class StageCreation {
@@ -177,6 +125,38 @@ absl::StatusOr<std::vector<TableName>> AnalyzableTables(Connection& target,
   return names;
 }
 
+// The objects up to and with stage `last`, as they are durably on the target.
+absl::StatusOr<std::vector<SchemaObject>> DurableObjects(const std::string& target,
+                                                         const std::string& migration, ObjectStage last,
+                                                         const StopSignal& stop) {
+  std::vector<SchemaObject> objects;
+  const absl::Status read = RetryFor(kRetryFor, stop, [&]() -> absl::Status {
+    WF_ASSIGN_OR_RETURN(Connection connection,
+                        Connection::Open({.conninfo = target, .settings = {}, .stop = &stop}));
+    WF_RETURN_IF_ERROR(CommitFence(connection, migration, Lsn{}));
+    WF_ASSIGN_OR_RETURN(objects, LoadObjects(connection, migration));
+    return absl::OkStatus();
+  });
+  WF_RETURN_IF_ERROR(read);
+  std::erase_if(objects, [last](const SchemaObject& object) { return object.stage > last; });
+  return objects;
+}
+
+absl::Status CreateStages(StageCreation& creation, const std::vector<SchemaObject>& objects, int jobs) {
+  for (ObjectStage stage :
+       {ObjectStage::kIndex, ObjectStage::kAttach, ObjectStage::kForeignKey, ObjectStage::kTrigger}) {
+    std::vector<SchemaObject> parallel;
+    std::vector<SchemaObject> in_order;  // Materialized views are filled from others.
+    for (const SchemaObject& object : objects) {
+      if (object.done || object.stage != stage) continue;
+      (object.kind == kRefreshKind ? in_order : parallel).push_back(object);
+    }
+    WF_RETURN_IF_ERROR(creation.Create(std::move(parallel), jobs));
+    WF_RETURN_IF_ERROR(creation.Create(std::move(in_order), 1));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status CreatePreData(Connection& target, const MigrationRecord& migration, const SchemaDump& dump) {
@@ -190,29 +170,21 @@ absl::Status CreatePreData(Connection& target, const MigrationRecord& migration,
 absl::Status CreateObjects(const std::string& target, const std::string& migration, ObjectStage last,
                            int jobs, const StopSignal& stop,
                            std::function<void(const ObjectProgress&)> done) {
-  WF_ASSIGN_OR_RETURN(Connection connection,
-                      Connection::Open({.conninfo = target, .settings = {}, .stop = &stop}));
-  WF_ASSIGN_OR_RETURN(std::vector<SchemaObject> objects, LoadObjects(connection, migration));
-  std::erase_if(objects, [last](const SchemaObject& object) { return object.stage > last; });
+  const auto is_done = [](const SchemaObject& object) { return object.done; };
+  WF_ASSIGN_OR_RETURN(std::vector<SchemaObject> objects, DurableObjects(target, migration, last, stop));
   ObjectProgress progress;
   progress.total = static_cast<std::int64_t>(objects.size());
-  progress.done = static_cast<std::int64_t>(
-      std::erase_if(objects, [](const SchemaObject& object) { return object.done; }));
   const auto show = [&](const SchemaObject& object) {
     progress.object = object;
     ++progress.done;
     if (done) done(progress);
   };
   StageCreation creation(target, migration, stop, show);
-  for (ObjectStage stage :
-       {ObjectStage::kIndex, ObjectStage::kAttach, ObjectStage::kForeignKey, ObjectStage::kTrigger}) {
-    std::vector<SchemaObject> parallel;
-    std::vector<SchemaObject> in_order;  // Materialized views are filled from others.
-    for (const SchemaObject& object : objects) {
-      if (object.stage == stage) (object.kind == kRefreshKind ? in_order : parallel).push_back(object);
-    }
-    WF_RETURN_IF_ERROR(creation.Create(std::move(parallel), jobs));
-    WF_RETURN_IF_ERROR(creation.Create(std::move(in_order), 1));
+  // Once, unless the target crashes meanwhile and forgets some.
+  while (!std::all_of(objects.begin(), objects.end(), is_done)) {
+    progress.done = std::count_if(objects.begin(), objects.end(), is_done);
+    WF_RETURN_IF_ERROR(CreateStages(creation, objects, jobs));
+    WF_ASSIGN_OR_RETURN(objects, DurableObjects(target, migration, last, stop));
   }
   return absl::OkStatus();
 }

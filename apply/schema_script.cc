@@ -135,6 +135,42 @@ bool BelongsToPrevious(std::string_view type) {
   return type == "COMMENT" || type == "SECURITY LABEL";
 }
 
+// Takes `word` from the beginning of `text`.
+bool TakeWord(std::string_view& text, std::string_view word) {
+  if (!text.starts_with(word)) return false;
+  text.remove_prefix(word.size());
+  return true;
+}
+
+// Takes an identifier, quoted or not; empty where there is none.
+std::string TakeIdentifier(std::string_view& text) {
+  std::string name;
+  if (!TakeWord(text, "\"")) {
+    while (!text.empty() && IsIdentifierCharacter(text.front())) {
+      name += text.front();
+      text.remove_prefix(1);
+    }
+    return name;
+  }
+  while (!text.empty()) {
+    const char c = text.front();
+    text.remove_prefix(1);
+    if (c == '"' && !TakeWord(text, "\"")) return name;
+    name += c;
+  }
+  return {};
+}
+
+std::optional<TableName> TakeTable(std::string_view& text) {
+  TableName table;
+  table.schema = TakeIdentifier(text);
+  if (!TakeWord(text, ".")) return std::nullopt;
+  table.name = TakeIdentifier(text);
+  const bool ends = TakeWord(text, " ") || TakeWord(text, "\n");
+  if (table.schema.empty() || table.name.empty() || !ends) return std::nullopt;
+  return table;
+}
+
 void AddRefreshes(const std::vector<ScriptEntry>& entries, std::vector<SchemaObject>& objects) {
   for (const ScriptEntry& entry : entries) {
     if (entry.type != "MATERIALIZED VIEW") continue;
@@ -172,6 +208,18 @@ std::vector<ScriptEntry> SplitScript(std::string_view text) {
   }
   finish(scanner.position());
   return entries;
+}
+
+std::optional<TableName> TableOfIndex(const SchemaObject& object) {
+  std::string_view sql = object.sql;
+  if (object.kind == "CONSTRAINT") {
+    return TakeWord(sql, "ALTER TABLE ONLY ") ? TakeTable(sql) : std::nullopt;
+  }
+  if (object.kind != "INDEX" || !TakeWord(sql, "CREATE ")) return std::nullopt;
+  TakeWord(sql, "UNIQUE ");
+  if (!TakeWord(sql, "INDEX ") || TakeIdentifier(sql).empty() || !TakeWord(sql, " ON ")) return std::nullopt;
+  TakeWord(sql, "ONLY ");
+  return TakeTable(sql);
 }
 
 std::string PreDataSql(const std::vector<ScriptEntry>& entries) {

@@ -1,6 +1,7 @@
 // The text that pg_dump writes, taken apart into its entries. Pure.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,6 +31,10 @@ std::string PreDataSql(const std::vector<ScriptEntry>& entries);
 // each materialized view of either section, in the order in which they depend on each other.
 std::vector<SchemaObject> PostDataObjects(const std::vector<ScriptEntry>& pre_data,
                                           const std::vector<ScriptEntry>& post_data);
+
+// The table of an index or of a constraint that is one; nothing for all other objects. By the statement that
+// pg_dump writes: CREATE [UNIQUE] INDEX … ON [ONLY] table, ALTER TABLE ONLY table ADD CONSTRAINT.
+std::optional<TableName> TableOfIndex(const SchemaObject& object);
 
 // The kind of the objects that fill materialized views.
 inline constexpr std::string_view kRefreshKind = "MATERIALIZED VIEW DATA";

@@ -264,6 +264,40 @@ absl::StatusOr<bool> CopyRangeIsDone(Connection& target, const std::string& name
   return row.rows() == 1 && row.GetBool(0, 0);
 }
 
+absl::Status FinishTables(Connection& target, const std::string& name, Lsn position,
+                          const std::vector<CopiedTable>& tables) {
+  std::vector<Parameter> parameters = {name};
+  const std::string at = position.ToString();
+  std::vector<std::string> numbers;
+  numbers.reserve(2 * tables.size());  // The parameters are views into it.
+  for (const CopiedTable& copied : tables) {
+    numbers.push_back(std::to_string(copied.rows));
+    numbers.push_back(std::to_string(copied.bytes));
+    parameters.insert(parameters.end(),
+                      {copied.table.schema, copied.table.name, at, *(numbers.end() - 2), numbers.back()});
+  }
+  WF_ASSIGN_OR_RETURN(
+      Result updated,
+      target.Execute("UPDATE walferry.table_state t SET phase = 'copied', position = v.position::pg_lsn, "
+                     "rows = v.rows::bigint, bytes = v.bytes::bigint, ranges = '{0}' FROM (VALUES " +
+                         ParameterRows(tables.size(), 5, 2) +
+                         ") v (schema_name, table_name, position, rows, bytes) WHERE t.migration = $1 "
+                         "AND t.schema_name = v.schema_name AND t.table_name = v.table_name "
+                         "AND t.phase <> 'copied'",
+                     parameters));
+  if (updated.affected() == static_cast<std::int64_t>(tables.size())) return absl::OkStatus();
+  return Errorf(absl::StatusCode::kAborted, "another walferry copies table %s of migration \"%s\", too",
+                tables.front().table.ToString(), name);
+}
+
+absl::StatusOr<bool> TableIsCopied(Connection& target, const std::string& name, const TableName& table) {
+  WF_ASSIGN_OR_RETURN(Result row,
+                      target.Execute("SELECT phase = 'copied' FROM walferry.table_state WHERE migration = $1 "
+                                     "AND schema_name = $2 AND table_name = $3 FOR UPDATE",
+                                     {name, table.schema, table.name}));
+  return row.rows() == 1 && row.GetBool(0, 0);
+}
+
 absl::Status AddCounters(Connection& target, const std::string& name,
                          const std::map<TableName, TableCounters>& counters) {
   std::vector<std::vector<std::string>> rows;

@@ -150,6 +150,17 @@ absl::Status FinishCopyRange(Connection& target, const std::string& name, const 
 // Whether the range's transaction committed. Waits for one that is still under way.
 absl::StatusOr<bool> CopyRangeIsDone(Connection& target, const std::string& name, const TableName& table,
                                      int number);
+struct CopiedTable {
+  TableName table;
+  std::int64_t rows = 0;
+  std::int64_t bytes = 0;
+};
+// Tables copied whole, in the transaction of their rows: from kWaiting or kCopying to kCopied. kAborted where
+// one of them is kCopied already: a second writer.
+absl::Status FinishTables(Connection& target, const std::string& name, Lsn position,
+                          const std::vector<CopiedTable>& tables);
+// Whether the table is kCopied. Waits for a transaction that is still under way.
+absl::StatusOr<bool> TableIsCopied(Connection& target, const std::string& name, const TableName& table);
 
 // Adds to the stream's counters.
 absl::Status AddCounters(Connection& target, const std::string& name,

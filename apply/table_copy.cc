@@ -2,7 +2,6 @@
 #include "apply/table_copy.h"
 
 #include <algorithm>
-#include <atomic>
 #include <memory>
 
 #include "absl/base/thread_annotations.h"
@@ -17,106 +16,134 @@
 namespace walferry {
 namespace {
 
-// One pass over the tables that are not done: a queue of ranges and the workers that empty it.
+// One pass over the tables that are not done: tasks, and the workers that take ranges of them.
 class CopyPass {
  public:
   CopyPass(const TableCopyOptions& options, std::vector<TableCopyPlan> plans, TableCopyProgress& progress,
            const std::function<void(const TableRecord&)>& table_done)
       : options_(options), plans_(std::move(plans)), progress_(progress), table_done_(table_done) {
-    for (std::size_t table = 0; table < plans_.size(); ++table) {
-      tables_.push_back(std::make_unique<TableWork>(plans_[table].ranges.size()));
-      const auto ranges = static_cast<std::int64_t>(plans_[table].ranges.size());
-      for (std::int64_t range = 0; range < ranges; ++range) {
-        parts_.push_back({table, static_cast<std::size_t>(range), plans_[table].bytes / ranges});
-      }
+    for (CopyTask& task : GatherTasks(plans_)) {
+      parts_ += task.ranges;
+      tasks_.push_back(std::make_unique<Task>(std::move(task)));
     }
-    std::stable_sort(parts_.begin(), parts_.end(),
-                     [](const Part& a, const Part& b) { return a.bytes > b.bytes; });
   }
 
   // Ends the workers when `stop` is requested or one of them failed, and returns the first error.
   absl::Status Run(const StopSignal& stop);
 
  private:
-  struct Part {
-    std::size_t table = 0;
-    std::size_t range = 0;
-    std::int64_t bytes = 0;
-  };
-  struct TableWork {
-    explicit TableWork(std::size_t ranges) : ranges_left(ranges) {}
+  struct Task {
+    explicit Task(CopyTask made) : plan(std::move(made)) {}
+    const CopyTask plan;
+    // Guarded by tasks_mutex_.
+    std::size_t next_range = 0;
+    int workers = 0;
     absl::Mutex mutex;
     bool begun ABSL_GUARDED_BY(mutex) = false;
-    std::size_t ranges_left ABSL_GUARDED_BY(mutex);
-    std::int64_t rows ABSL_GUARDED_BY(mutex) = 0;
-    std::int64_t bytes ABSL_GUARDED_BY(mutex) = 0;
+    std::size_t ranges_done ABSL_GUARDED_BY(mutex) = 0;
+    CopyWorker::Copied copied ABSL_GUARDED_BY(mutex);  // Of a table that is cut.
+  };
+  struct Part {
+    Task* task = nullptr;
+    std::size_t range = 0;
   };
 
-  absl::Status Work(const StopSignal& halt);
+  absl::Status DoParts(const StopSignal& halt);
   std::optional<Part> Take();
+  void Leave(Task& task);
   absl::Status CopyPart(CopyWorker& worker, const Part& part);
-  absl::Status BeginTable(CopyWorker& worker, std::size_t table);
-  void PartDone(const Part& part, const CopiedRange& copied);
+  absl::Status BeginTable(CopyWorker& worker, Task& task);
+  void PartDone(Task& task, const std::vector<CopyWorker::Copied>& copied);
+  void TableDone(std::size_t table, const CopyWorker::Copied& copied);
 
   const TableCopyOptions& options_;
   const std::vector<TableCopyPlan> plans_;
   TableCopyProgress& progress_;
   const std::function<void(const TableRecord&)>& table_done_;
-  std::vector<std::unique_ptr<TableWork>> tables_;
-  std::vector<Part> parts_;
-  std::atomic<std::size_t> next_part_ = 0;
+  std::size_t parts_ = 0;
+  absl::Mutex tasks_mutex_;
+  std::vector<std::unique_ptr<Task>> tasks_;
   absl::Mutex table_done_mutex_;
 };
 
 absl::Status CopyPass::Run(const StopSignal& stop) {
-  const int workers = std::min(std::max(1, options_.jobs), static_cast<int>(parts_.size()));
-  return RunWorkers(workers, stop, [this](const StopSignal& halt) { return Work(halt); });
+  const int workers = std::min(std::max(1, options_.jobs), static_cast<int>(parts_));
+  return RunWorkers(workers, stop, [this](const StopSignal& halt) { return DoParts(halt); });
 }
 
-absl::Status CopyPass::Work(const StopSignal& halt) {
+absl::Status CopyPass::DoParts(const StopSignal& halt) {
   CopyWorker worker(options_, progress_, halt);
   while (const std::optional<Part> part = Take()) {
     if (halt.requested()) return absl::CancelledError("stopped");
     WF_RETURN_IF_ERROR(CopyPart(worker, *part));
+    Leave(*part->task);
   }
   return absl::OkStatus();
 }
 
+// Where the most is left for each worker: the largest first, and workers stay out of each other's tables as
+// long as there are others.
 std::optional<CopyPass::Part> CopyPass::Take() {
-  const std::size_t part = next_part_++;
-  if (part >= parts_.size()) return std::nullopt;
-  return parts_[part];
+  const absl::MutexLock lock(&tasks_mutex_);
+  Task* best = nullptr;
+  double best_bytes = -1;
+  for (const std::unique_ptr<Task>& task : tasks_) {
+    const std::size_t ranges_left = task->plan.ranges - task->next_range;
+    if (ranges_left == 0) continue;
+    const double bytes = static_cast<double>(task->plan.bytes) * static_cast<double>(ranges_left) /
+                         static_cast<double>(task->plan.ranges) / (task->workers + 1);
+    if (bytes <= best_bytes) continue;
+    best = task.get();
+    best_bytes = bytes;
+  }
+  if (best == nullptr) return std::nullopt;
+  ++best->workers;
+  return Part{best, best->next_range++};
+}
+
+void CopyPass::Leave(Task& task) {
+  const absl::MutexLock lock(&tasks_mutex_);
+  --task.workers;
 }
 
 absl::Status CopyPass::CopyPart(CopyWorker& worker, const Part& part) {
-  WF_RETURN_IF_ERROR(BeginTable(worker, part.table));
-  WF_ASSIGN_OR_RETURN(const CopiedRange copied, worker.CopyRange(plans_[part.table], part.range));
-  PartDone(part, copied);
+  if (part.task->plan.ranges > 1) WF_RETURN_IF_ERROR(BeginTable(worker, *part.task));
+  CopyWorker::Work work{.tables = {}, .range = part.range};
+  for (const std::size_t table : part.task->plan.tables) work.tables.push_back(&plans_[table]);
+  WF_ASSIGN_OR_RETURN(const std::vector<CopyWorker::Copied> copied, worker.Copy(work));
+  PartDone(*part.task, copied);
   return absl::OkStatus();
 }
 
-absl::Status CopyPass::BeginTable(CopyWorker& worker, std::size_t table) {
-  TableWork& work = *tables_[table];
-  const absl::MutexLock lock(&work.mutex);
-  if (work.begun) return absl::OkStatus();
-  WF_RETURN_IF_ERROR(worker.BeginTable(plans_[table]));
-  work.begun = true;
+absl::Status CopyPass::BeginTable(CopyWorker& worker, Task& task) {
+  const absl::MutexLock lock(&task.mutex);
+  if (task.begun) return absl::OkStatus();
+  WF_RETURN_IF_ERROR(worker.BeginTable(plans_[task.plan.tables.front()]));
+  task.begun = true;
   return absl::OkStatus();
 }
 
-void CopyPass::PartDone(const Part& part, const CopiedRange& copied) {
-  progress_.bytes_expected_done += part.bytes;
-  TableWork& work = *tables_[part.table];
-  TableRecord record;
-  {
-    const absl::MutexLock lock(&work.mutex);
-    work.rows += copied.rows;
-    work.bytes += copied.bytes;
-    if (--work.ranges_left > 0) return;
-    record = plans_[part.table].record;
-    record.rows = work.rows;
-    record.bytes = work.bytes;
+void CopyPass::PartDone(Task& task, const std::vector<CopyWorker::Copied>& copied) {
+  progress_.bytes_expected_done += task.plan.bytes / static_cast<std::int64_t>(task.plan.ranges);
+  if (task.plan.ranges == 1) {
+    for (std::size_t i = 0; i < copied.size(); ++i) TableDone(task.plan.tables[i], copied[i]);
+    return;
   }
+  CopyWorker::Copied sum;
+  {
+    const absl::MutexLock lock(&task.mutex);
+    task.copied.rows += copied.front().rows;
+    task.copied.bytes += copied.front().bytes;
+    if (++task.ranges_done < task.plan.ranges) return;
+    sum = task.copied;
+  }
+  TableDone(task.plan.tables.front(), sum);
+}
+
+void CopyPass::TableDone(std::size_t table, const CopyWorker::Copied& copied) {
+  TableRecord record = plans_[table].record;
+  record.rows = copied.rows;
+  record.bytes = copied.bytes;
   record.phase = TablePhase::kCopied;
   record.position = options_.position;
   ++progress_.tables_done;

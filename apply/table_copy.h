@@ -30,7 +30,8 @@ struct TableCopyOptions {
   Lsn position;  // The snapshot's consistent point.
   int jobs = 4;
   CopyFormat format = CopyFormat::kAuto;
-  // A table is cut into ctid ranges of about this size (source version 14 or newer; whole before).
+  // A table that is too large to be copied whole (copy_plan.h) is cut into ctid ranges of about this size;
+  // on a source before version 14 none is.
   std::int64_t range_bytes = std::int64_t{256} << 20;
   absl::Duration retry_for = absl::Minutes(10);  // How long a server may be away.
 };
@@ -47,11 +48,11 @@ struct TableCopyProgress {
 
 // Copies every table of `tables` that is not kCopied. A table of which rows are already there from a run that
 // was killed (kCopying) is emptied first. When all ranges of a table are in, its record (kCopied, position,
-// rows, bytes) is committed. Connection losses are retried by range. Stops at the first error that is not.
-// After OK all tables are durably kCopied on the target. kAborted: the snapshot is gone or a table was
-// rewritten on the source; take a new snapshot for what is not done. `table_done` is called by the workers'
-// threads, one at a time. Tables are leaf tables or plain ones: what pg_publication_tables lists; a
-// partitioned one is copied through its root.
+// rows, bytes) is committed. Connection losses are retried by transaction (copy_plan.h). Stops at the first
+// error that is not. After OK all tables are durably kCopied on the target. kAborted: the snapshot is gone or
+// a table was rewritten on the source; take a new snapshot for what is not done. `table_done` is called by
+// the workers' threads, one at a time. Tables are leaf tables or plain ones: what pg_publication_tables
+// lists; a partitioned one is copied through its root.
 absl::Status CopyTables(const TableCopyOptions& options, const std::vector<TableRecord>& tables,
                         TableCopyProgress& progress, const StopSignal& stop,
                         std::function<void(const TableRecord&)> table_done);

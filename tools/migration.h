@@ -3,11 +3,13 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/time/time.h"
+#include "apply/early_index.h"
 #include "apply/schema.h"
 #include "apply/sequence.h"
 #include "apply/state.h"
@@ -88,6 +90,7 @@ class Migration {
   absl::Status SchemaPhase(const std::string& snapshot);
   absl::Status ForgetCopiedTables();
   absl::Status CopyPhase(const std::string& snapshot, Lsn position);
+  absl::Status BeginEarlyIndexes(const std::vector<TableRecord>& tables);
   absl::Status IndexPhase();
   absl::StatusOr<bool> ForeignKeysMayComeEarly();
   ConnectOptions ReplicationOptions() const;
@@ -98,8 +101,9 @@ class Migration {
   Connection target_;  // Holds the lock.
   bool exists_ = false;
   MigrationRecord record_;
-  std::optional<ExportedSnapshot> snapshot_;  // While a copy under a slot's snapshot is under way.
-  int snapshots_taken_ = 0;                   // After the slot's own.
+  std::unique_ptr<EarlyIndexes> early_indexes_;  // From the copy until the other objects are made.
+  std::optional<ExportedSnapshot> snapshot_;     // While a copy under a slot's snapshot is under way.
+  int snapshots_taken_ = 0;                      // After the slot's own.
 };
 
 // IDENTIFY_SYSTEM over a connection of its own.

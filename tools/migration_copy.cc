@@ -256,10 +256,12 @@ absl::Status Migration::CopyPhase(const std::string& snapshot, Lsn position) {
   options.jobs = options_.copy_jobs;
   options.format = options_.copy_format;
   WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> before, Tables());
+  WF_RETURN_IF_ERROR(BeginEarlyIndexes(before));
   {
     TableCopyProgress progress;
     const CopyDisplay display(progress);
-    WF_RETURN_IF_ERROR(CopyTables(options, before, progress, *stop_, [](const TableRecord& table) {
+    WF_RETURN_IF_ERROR(CopyTables(options, before, progress, *stop_, [this](const TableRecord& table) {
+      early_indexes_->Add(table);
       LogDebug("%s copied: %s rows, %s", table.table.ToString(), FormatCount(table.rows),
                FormatBytes(static_cast<double>(table.bytes)));
     }));
@@ -267,6 +269,20 @@ absl::Status Migration::CopyPhase(const std::string& snapshot, Lsn position) {
   WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> after, Tables());
   for (const TableRecord& table : after) record_.copy_lsn = std::max(record_.copy_lsn, table.position);
   return SetPhase(Phase::kIndexes);
+}
+
+// They go on from one snapshot to the next, and after the last one is given back.
+absl::Status Migration::BeginEarlyIndexes(const std::vector<TableRecord>& tables) {
+  if (early_indexes_ != nullptr) return absl::OkStatus();
+  WF_ASSIGN_OR_RETURN(const std::vector<SchemaObject> objects, LoadObjects(target_, record_.name));
+  early_indexes_ = std::make_unique<EarlyIndexes>(
+      options_.target, record_.name, objects, options_.index_jobs, [](const SchemaObject& object) {
+        LogInfo("created %s %s while tables are copied", object.kind, object.name);
+      });
+  for (const TableRecord& table : tables) {
+    if (table.phase == TablePhase::kCopied) early_indexes_->Add(table);
+  }
+  return absl::OkStatus();
 }
 
 // Foreign keys are checked against data when they are made. That is right as soon as all tables are of one
@@ -292,6 +308,8 @@ absl::Status Migration::CreateObjectsUpTo(ObjectStage last) {
 }
 
 absl::Status Migration::IndexPhase() {
+  if (early_indexes_ != nullptr) WF_RETURN_IF_ERROR(early_indexes_->Finish(*stop_));
+  early_indexes_.reset();
   WF_ASSIGN_OR_RETURN(const bool early, ForeignKeysMayComeEarly());
   WF_RETURN_IF_ERROR(CreateObjectsUpTo(early ? ObjectStage::kForeignKey : ObjectStage::kAttach));
   WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());

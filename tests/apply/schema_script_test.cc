@@ -85,5 +85,26 @@ TEST(SchemaScript, ObjectsGoToTheirStagesAndCommentsToTheirObject) {
   EXPECT_THAT(objects[5].sql, ::testing::HasSubstr("\"public\".\"m V\""));
 }
 
+std::string TableOf(const std::string& kind, const std::string& sql) {
+  SchemaObject object;
+  object.kind = kind;
+  object.sql = sql;
+  const std::optional<TableName> table = TableOfIndex(object);
+  return table.has_value() ? table->schema + "|" + table->name : "";
+}
+
+TEST(SchemaScript, TableOfAnIndexIsReadFromItsStatement) {
+  EXPECT_EQ(TableOf("INDEX", "CREATE INDEX i ON public.t USING btree (a);"), "public|t");
+  EXPECT_EQ(TableOf("INDEX", "CREATE UNIQUE INDEX \"i ON x\" ON ONLY \"S.s\".\"t \"\"q\"\"\" USING gin (a);"),
+            "S.s|t \"q\"");
+  EXPECT_EQ(TableOf("CONSTRAINT", "ALTER TABLE ONLY app.\"T\"\n    ADD CONSTRAINT c PRIMARY KEY (a);"),
+            "app|T");
+  EXPECT_EQ(TableOf("CONSTRAINT", "ALTER DOMAIN app.d ADD CONSTRAINT c CHECK (true);"), "");
+  EXPECT_EQ(TableOf("FK CONSTRAINT", "ALTER TABLE ONLY app.t\n    ADD CONSTRAINT c FOREIGN KEY"), "");
+  for (const char* cut :
+       {"CREATE INDEX i ON public.t", "CREATE INDEX i ON public", "CREATE INDEX \"i", "CREATE ", ""})
+    EXPECT_EQ(TableOf("INDEX", cut), "") << cut;
+}
+
 }  // namespace
 }  // namespace walferry

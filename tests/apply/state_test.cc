@@ -180,6 +180,23 @@ TEST_F(State, TablesKeepPhasePositionAndCounters) {
   EXPECT_EQ(tables[9].phase, TablePhase::kWaiting);
 }
 
+TEST_F(State, TablesCopiedWholeAreDoneOnceAndTogether) {
+  Insert("m");
+  const TableName a{"public", "a"};
+  const TableName b{"public", "b"};
+  ASSERT_TRUE(AddTables(target(), "m", {a, b}).ok());
+  ASSERT_TRUE(BeginTableCopy(target(), "m", b, Lsn{50}).ok());
+  EXPECT_FALSE(TableIsCopied(target(), "m", b).value());
+  ASSERT_TRUE(FinishTables(target(), "m", Lsn{100}, {{a, 1, 10}, {b, 2, 20}}).ok());
+  EXPECT_TRUE(TableIsCopied(target(), "m", b).value());
+  const TableRecord record = LoadTables(target(), "m").value()[1];
+  EXPECT_EQ(record.phase, TablePhase::kCopied);
+  EXPECT_EQ(record.position, Lsn{100});
+  EXPECT_EQ(record.rows, 2);
+  EXPECT_EQ(record.bytes, 20);
+  EXPECT_EQ(FinishTables(target(), "m", Lsn{100}, {{a, 1, 10}}).code(), absl::StatusCode::kAborted);
+}
+
 TEST_F(State, RangesOfACopyAreDoneOnceAndTheLastOneMakesTheTableCopied) {
   Insert("m");
   const TableName table{"public", "t"};
