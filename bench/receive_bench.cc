@@ -173,9 +173,6 @@ int Main(int argc, char** argv) {
   std::printf("%-16s %7s %9s %12s %9s %9s %10s\n", "", "seconds", "own cpu s", "walsender s", "messages",
               "reads", "us/message");
   for (int run = 0; run < runs; ++run) {
-      bench.Run("socket", TransportKind::kAuto, nap);
-      continue;
-    }
     bench.Run("socket paced", TransportKind::kAuto, nap);
     bench.Run("socket unpaced", TransportKind::kAuto, absl::ZeroDuration());
     bench.Run("libpq paced", TransportKind::kLibpq, nap);

@@ -284,6 +284,7 @@ absl::Status Assembler::FinishReplay() {
 
 Segment Assembler::TakeSegment() {
   Segment taken = std::exchange(segment_, Segment());
+  segment_.events.reserve(taken.events.size());  // Under load the next one is of the same kind.
   taken.bytes.push_back(relations_);
   const std::size_t index_bytes =
       taken.events.capacity() * sizeof(Event) + taken.truncated.capacity() * sizeof(const Relation*);
