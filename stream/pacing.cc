@@ -1,9 +1,12 @@
 // Tested by tests/stream/feedback_test.cc
 #include "stream/pacing.h"
 
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cstdint>
 
 namespace walferry {
 namespace {
@@ -13,6 +16,17 @@ constexpr absl::Duration kBusyGap = absl::Milliseconds(2);
 
 // TCP: both sides' buffers grow with the load, to megabytes. More in one read than this gains nothing.
 constexpr std::size_t kWorthwhileBytes = 256 << 10;
+// A source nearer than this sends each row as a packet of its own, which costs it three times what the row costs
+// otherwise, unless the window that we offer is full: then its kernel gathers rows to large packets. So near
+// sources get a small window, and naps in which much more comes than fits into it. (Far ones are held up by
+// the way itself, and would starve.)
+constexpr std::uint32_t kNearMicroseconds = 500;
+constexpr int kSmallWindowBytes = 64 << 10;
+
+// So little in a read is no load.
+constexpr std::size_t kLoadBytes = 4 << 10;
+constexpr absl::Duration kShortNap = absl::Milliseconds(1);
+
 // A unix socket has but the sender's buffer, which does not grow, and the kernel's header of each row, larger
 // than most rows, counts in it.
 constexpr int kUnixSocketShare = 16;
@@ -24,9 +38,19 @@ absl::Time Pacing::Drained(absl::Time now, std::size_t bytes) {
   last_drained_ = now;
   const bool busy = since < kBusyGap + nap_;
   // The time in which what is worthwhile comes at the rate of the last read.
-  nap_ = busy ? std::min(longest_, since * (worthwhile_bytes_ / static_cast<double>(bytes)))
+  const absl::Duration longest = bytes < kLoadBytes ? std::min(longest_, kShortNap) : longest_;
+  nap_ = busy ? std::min(longest, since * (worthwhile_bytes_ / static_cast<double>(bytes)))
               : absl::ZeroDuration();
   return now + nap_;
+}
+
+void OfferSmallWindowIfNear(int socket_fd) {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  if (getsockopt(socket_fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return;
+  if (info.tcpi_min_rtt > kNearMicroseconds) return;
+  // Where it fails, the source only works harder.
+  setsockopt(socket_fd, SOL_SOCKET, SO_RCVBUF, &kSmallWindowBytes, sizeof kSmallWindowBytes);
 }
 
 std::size_t WorthwhileBytes(int socket_fd) {

@@ -26,6 +26,9 @@ class Pacing {
   absl::Time last_drained_ = absl::InfinitePast();
 };
 
+// For a TCP socket whose other end is on this machine or next to it.
+void OfferSmallWindowIfNear(int socket_fd);
+
 // How much may gather in this socket without the other side coming near to having to wait.
 std::size_t WorthwhileBytes(int socket_fd);
 

@@ -95,6 +95,7 @@ absl::StatusOr<StreamEnd> Session::RunConnection(const std::function<std::option
   observe_({SessionEvent::Kind::kConnected, absl::StrFormat("Streaming from %s, slot %s, from %s on", where,
                                                             options_.slot, start.ToString())});
 
+  if (options_.longest_nap > absl::ZeroDuration()) OfferSmallWindowIfNear(transport->fd());
   relations_->cache.ForgetBindings();
   SpoolRoom room{.budget = budget_,
                  .directory = options_.spool_dir,

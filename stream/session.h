@@ -44,7 +44,7 @@ struct SessionOptions {
   TransportKind transport = TransportKind::kAuto;
   // The longest time for which the source's socket is left alone under load (see pacing.h); zero reads what
   // comes when it comes.
-  absl::Duration longest_nap = absl::Milliseconds(1);
+  absl::Duration longest_nap = absl::Milliseconds(10);
 };
 
 class Session {

@@ -28,7 +28,9 @@ TEST_F(ApplierConflict, ConflictStopsAndNamesTheConstraint) {
   pair_.RunOnSource("INSERT INTO t VALUES (1, 'hush')");
   pair_.RunOnSource("BEGIN; INSERT INTO t VALUES (10, 'hush'); INSERT INTO t VALUES (2, 'hush'); COMMIT");
   pair_.RunOnSource("INSERT INTO t VALUES (3, 'hush')");
-  const absl::Status status = CatchUp();
+  ApplierOptions options = Options();
+  options.lanes = 1;  // Others would go on.
+  const absl::Status status = CatchUp(options);
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(MessageOf(status)),
               AllOf(HasSubstr("INSERT into public.t in transaction"), HasSubstr("t_pkey"), HasSubstr("23505"),
@@ -99,7 +101,9 @@ TEST_F(ApplierConflict, BatchesAreReplayedOneTransactionAtATime) {
   MakeTable();
   pair_.RunOnTarget("INSERT INTO t VALUES (50, 'mine')");
   for (int i = 1; i <= 60; ++i) pair_.RunOnSource(absl::StrFormat("INSERT INTO t VALUES (%d, 'x')", i));
-  EXPECT_FALSE(CatchUp().ok());
+  ApplierOptions options = Options();
+  options.lanes = 1;  // Others would go on.
+  EXPECT_FALSE(CatchUp(options).ok());
   EXPECT_EQ(Target("SELECT count(*) FROM t WHERE secret = 'x'"), "49");
   EXPECT_EQ(Count(ApplierEvent::Kind::kReplay), counters_.replays);
 }

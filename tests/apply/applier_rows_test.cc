@@ -184,6 +184,7 @@ TEST_F(ApplierRows, MissingRowStopsWhereAskedFor) {
       "BEGIN; UPDATE t SET a = 'with it' WHERE id = 1; UPDATE t SET a = 'b' WHERE id = 2; COMMIT");
   ApplierOptions options = Options();
   options.on_missing_row = OnMissingRow::kStop;
+  options.lanes = 1;  // Others would go on.
   const absl::Status status = CatchUp(options);
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(MessageOf(status)), HasSubstr("UPDATE of public.t"));

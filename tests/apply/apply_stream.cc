@@ -65,6 +65,12 @@ absl::Status RunningStream::End(bool stop) {
   return result_->ok() ? finished : *result_;
 }
 
+void RunningStream::Kill() {
+  stop_.Request();
+  thread_.join();
+  applier_.reset();
+}
+
 bool RunningStream::ended() const {
   const absl::MutexLock lock(&mutex_);
   return result_.has_value();
@@ -134,7 +140,7 @@ Lsn ApplyTest::SourceEnd() {
 }
 
 Lsn ApplyTest::LanePosition() {
-  return LoadLanes(pair_.target(), kMigration).value().at(0);
+  return LanePositions().at(0);
 }
 
 TableCounters CountersOf(const ApplierCounters& counters, const std::string& name) {

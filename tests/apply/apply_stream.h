@@ -30,6 +30,8 @@ class RunningStream {
   // Ends the stream if `stop`, waits for its end and finishes the applier. The session's error, else
   // Finish()'s.
   absl::Status End(bool stop = true);
+  // Ends it without finishing anything, as far as a process can do that to itself.
+  void Kill();
   bool ended() const;
 
   Applier& applier() { return *applier_; }
@@ -63,7 +65,8 @@ class ApplyTest : public ::testing::Test {
   void ApplyAndCompare(const std::string& sql, bool binary = false);
 
   Lsn SourceEnd();
-  Lsn LanePosition();
+  Lsn LanePosition();  // Of the first lane.
+  std::vector<Lsn> LanePositions() { return LoadLanes(pair_.target(), kMigration).value(); }
   std::string Target(const std::string& query) { return QueryText(pair_.target(), query); }
   std::string Source(const std::string& query) { return QueryText(pair_.source(), query); }
 
