@@ -15,13 +15,13 @@ namespace {
 constexpr absl::Duration kBusyGap = absl::Milliseconds(2);
 
 // TCP: both sides' buffers grow with the load, to megabytes. More in one read than this gains nothing.
-constexpr std::size_t kWorthwhileBytes = 256 << 10;
-// A source nearer than this sends each row as a packet of its own, which costs it three times what the row costs
-// otherwise, unless the window that we offer is full: then its kernel gathers rows to large packets. So near
-// sources get a small window, and naps in which much more comes than fits into it. (Far ones are held up by
-// the way itself, and would starve.)
+constexpr std::size_t kWorthwhileBytes = 512 << 10;
+// A source nearer than this sends each row as a packet of its own, which costs it three times what the row
+// costs otherwise, unless the window that we offer is full: then its kernel gathers rows to large packets. So
+// near sources get a small window, and naps in which much more comes than fits into it. (Far ones are held up
+// by the way itself, and would starve.)
 constexpr std::uint32_t kNearMicroseconds = 500;
-constexpr int kSmallWindowBytes = 64 << 10;
+constexpr std::size_t kSmallWindowBytes = 64 << 10;
 
 // So little in a read is no load.
 constexpr std::size_t kLoadBytes = 4 << 10;
@@ -34,13 +34,17 @@ constexpr int kUnixSocketShare = 16;
 }  // namespace
 
 absl::Time Pacing::Drained(absl::Time now, std::size_t bytes) {
+  gathered_bytes_ += bytes;
+  // So much was there that more waits behind it already.
+  if (bytes >= kSmallWindowBytes) return now;
   const absl::Duration since = now - last_drained_;
-  last_drained_ = now;
   const bool busy = since < kBusyGap + nap_;
-  // The time in which what is worthwhile comes at the rate of the last read.
-  const absl::Duration longest = bytes < kLoadBytes ? std::min(longest_, kShortNap) : longest_;
-  nap_ = busy ? std::min(longest, since * (worthwhile_bytes_ / static_cast<double>(bytes)))
+  const absl::Duration longest = gathered_bytes_ < kLoadBytes ? std::min(longest_, kShortNap) : longest_;
+  // The time in which what is worthwhile comes at the rate of late.
+  nap_ = busy ? std::min(longest, since * (worthwhile_bytes_ / static_cast<double>(gathered_bytes_)))
               : absl::ZeroDuration();
+  last_drained_ = now;
+  gathered_bytes_ = 0;
   return now + nap_;
 }
 
@@ -50,7 +54,8 @@ void OfferSmallWindowIfNear(int socket_fd) {
   if (getsockopt(socket_fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return;
   if (info.tcpi_min_rtt > kNearMicroseconds) return;
   // Where it fails, the source only works harder.
-  setsockopt(socket_fd, SOL_SOCKET, SO_RCVBUF, &kSmallWindowBytes, sizeof kSmallWindowBytes);
+  const auto bytes = static_cast<int>(kSmallWindowBytes);
+  setsockopt(socket_fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
 }
 
 std::size_t WorthwhileBytes(int socket_fd) {

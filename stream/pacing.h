@@ -16,13 +16,15 @@ class Pacing {
   Pacing(absl::Duration longest, std::size_t worthwhile_bytes)
       : longest_(longest), worthwhile_bytes_(static_cast<double>(worthwhile_bytes)) {}
 
-  // `bytes` were read since the last call, and nothing is left. Returns until when to leave the socket alone.
+  // `bytes` were read since the last call, and nothing is left for now. Returns until when to leave the
+  // socket alone.
   absl::Time Drained(absl::Time now, std::size_t bytes);
 
  private:
   absl::Duration longest_;
   double worthwhile_bytes_;
   absl::Duration nap_;
+  std::size_t gathered_bytes_ = 0;  // Since the last nap.
   absl::Time last_drained_ = absl::InfinitePast();
 };
 
