@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "stream/slot.h"
 #include "tools/log.h"
+#include "tools/table_match.h"
 
 namespace walferry {
 namespace {
@@ -221,7 +222,7 @@ FollowUntil FollowUntilCaughtUp(const std::string& source, absl::Duration freshn
   };
 }
 
-absl::StatusOr<FollowResult> Follow(const FollowOptions& options, const MigrationRecord& record,
+absl::StatusOr<FollowResult> Follow(FollowOptions options, const MigrationRecord& record,
                                     const std::vector<TableRecord>& tables, bool only_listed,
                                     const FollowUntil& until, Connection& lock_connection,
                                     const StopSignal& stop,
@@ -230,6 +231,16 @@ absl::StatusOr<FollowResult> Follow(const FollowOptions& options, const Migratio
   StopSignal inner;  // Ends this run: by the process' stop, or by a request in the state.
   std::vector<TableName> names;
   for (const TableRecord& table : tables) names.push_back(table.table);
+  if (options.binary_if_it_suits) {
+    ConnectOptions connect;
+    connect.conninfo = options.source;
+    connect.stop = &stop;
+    // The session waits for a source that is away; it is not asked for anything here then.
+    absl::StatusOr<Connection> source = Connection::Open(connect);
+    if (source.ok()) {
+      WF_ASSIGN_OR_RETURN(options.wishes.binary, BinarySuits(*source, lock_connection, names));
+    }
+  }
   WF_ASSIGN_OR_RETURN(std::unique_ptr<Applier> applier,
                       Applier::Start(MakeApplierOptions(options, record, tables, only_listed), names, budget,
                                      inner, LogApplierEvent));

@@ -18,7 +18,8 @@ struct FollowOptions {
   std::size_t memory_bytes = std::size_t{512} << 20;
   std::string work_dir;
   ProtocolOptions wishes;
-  int lanes = 0;  // 0: as many as suit.
+  bool binary_if_it_suits = false;  // Decides about wishes.binary at the start.
+  int lanes = 0;                    // 0: as many as suit.
   OnMissingRow on_missing_row = OnMissingRow::kCount;
   OnConflict on_conflict = OnConflict::kStop;
   std::size_t batch_bytes = std::size_t{4} << 20;
@@ -47,7 +48,7 @@ struct FollowResult {
 // Streams the migration `record` from its lanes' position into the target. The caller holds the migration's
 // lock on `lock_connection` (TryLockMigration), over which heartbeats are written while this runs; it is
 // reopened and locked again after a loss. `watch` gets a snapshot about once a second, on another thread.
-absl::StatusOr<FollowResult> Follow(const FollowOptions& options, const MigrationRecord& record,
+absl::StatusOr<FollowResult> Follow(FollowOptions options, const MigrationRecord& record,
                                     const std::vector<TableRecord>& tables, bool only_listed,
                                     const FollowUntil& until, Connection& lock_connection,
                                     const StopSignal& stop,

@@ -59,4 +59,21 @@ absl::Status CheckTablesMatch(Connection& source, Connection& target, const std:
   return absl::OkStatus();
 }
 
+absl::StatusOr<bool> BinarySuits(Connection& source, Connection& target,
+                                 const std::vector<TableName>& tables) {
+  WF_ASSIGN_OR_RETURN(const auto source_facts, ReadTableFacts(source, tables));
+  WF_ASSIGN_OR_RETURN(const auto target_facts, ReadTableFacts(target, tables));
+  for (const auto& [table, facts] : source_facts) {
+    const auto found = target_facts.find(table);
+    if (found == target_facts.end()) continue;
+    for (const ColumnFacts& column : facts.columns) {
+      const ColumnFacts* const other = found->second.FindColumn(column.name);
+      if (column.generated || other == nullptr) continue;
+      const bool is_array = column.type.ends_with("[]");
+      if (is_array || column.wire_format.empty() || column.wire_format != other->wire_format) return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace walferry

@@ -118,6 +118,7 @@ absl::StatusOr<MigrationOptions> MakeMigrationOptions(const Globals& globals, co
   options.follow.lanes = ParseLanes(flags.stream.lanes).value_or(0);
   options.follow.wishes.proto_version = 4;
   options.follow.wishes.binary = flags.binary == "on";
+  options.follow.binary_if_it_suits = flags.binary == "auto";
   options.follow.wishes.streaming = flags.stream.streaming == "off" ? Streaming::kOff : Streaming::kOn;
   options.follow.on_missing_row =
       flags.stream.on_missing_row == "stop" ? OnMissingRow::kStop : OnMissingRow::kCount;
