@@ -33,8 +33,8 @@ absl::Status ConflictError(const absl::Status& error, const SourceTransaction& t
                                                     transaction.commit_lsn.ToString());
   return WithSqlstate(
       Errorf(absl::StatusCode::kFailedPrecondition,
-             "the target refused the %s: %s. Nothing of this transaction was applied; correct what is "
-             "in its way on the target and start again",
+             "the target refused the %s: %s. Nothing of this transaction was applied, unless by other "
+             "lanes; correct what is in its way on the target and start again",
              what, ServerWords(error)),
       sqlstate);
 }

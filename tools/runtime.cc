@@ -27,6 +27,11 @@ std::string Bottleneck(const RuntimeSnapshot& snapshot) {
   return waiting_for_source > waiting_for_target ? "source" : "target";
 }
 
+std::uint64_t IntegerOf(const nlohmann::json& json, const char* key) {
+  const auto it = json.find(key);
+  return it != json.end() && it->is_number() ? it->get<std::uint64_t>() : std::uint64_t{0};
+}
+
 }  // namespace
 
 RuntimeSnapshot RuntimeMeter::Measure(const SessionCounters& session, const ApplierCounters& applier,
@@ -46,6 +51,7 @@ RuntimeSnapshot RuntimeMeter::Measure(const SessionCounters& session, const Appl
   snapshot.batches = applier.batches;
   snapshot.replays = applier.replays;
   snapshot.target_reconnects = applier.reconnects;
+  snapshot.lanes = applier.lanes;
   snapshot.bytes = session.bytes;
   snapshot.spooled_bytes = session.spooled_bytes;
   snapshot.source_reconnects = session.reconnects;
@@ -101,6 +107,10 @@ std::string RuntimeToJson(const RuntimeSnapshot& snapshot) {
       {"target_reconnects", snapshot.target_reconnects},
   };
   if (snapshot.eta_seconds) json["eta_seconds"] = *snapshot.eta_seconds;
+  for (const LaneCounters& lane : snapshot.lanes) {
+    json["lanes"].push_back(
+        {{"batches", lane.batches}, {"transactions", lane.transactions}, {"changes", lane.changes}});
+  }
   return json.dump();
 }
 
@@ -108,10 +118,7 @@ RuntimeSnapshot RuntimeFromJson(const std::string& text) {
   RuntimeSnapshot snapshot;
   const nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return snapshot;
-  const auto integer = [&json](const char* key) {
-    const auto it = json.find(key);
-    return it != json.end() && it->is_number() ? it->get<std::uint64_t>() : std::uint64_t{0};
-  };
+  const auto integer = [&json](const char* key) { return IntegerOf(json, key); };
   const auto real = [&json](const char* key) {
     const auto it = json.find(key);
     return it != json.end() && it->is_number() ? it->get<double>() : 0.0;
@@ -138,6 +145,13 @@ RuntimeSnapshot RuntimeFromJson(const std::string& text) {
   snapshot.memory_used_bytes = integer("memory_used_bytes");
   snapshot.source_reconnects = integer("source_reconnects");
   snapshot.target_reconnects = integer("target_reconnects");
+  if (const auto it = json.find("lanes"); it != json.end() && it->is_array()) {
+    for (const nlohmann::json& lane : *it) {
+      if (!lane.is_object()) continue;
+      snapshot.lanes.push_back(
+          {IntegerOf(lane, "batches"), IntegerOf(lane, "transactions"), IntegerOf(lane, "changes")});
+    }
+  }
   return snapshot;
 }
 

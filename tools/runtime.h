@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "apply/applier.h"
@@ -34,6 +35,7 @@ struct RuntimeSnapshot {
   std::uint64_t memory_used_bytes = 0;
   std::uint64_t source_reconnects = 0;
   std::uint64_t target_reconnects = 0;
+  std::vector<LaneCounters> lanes;
 };
 
 std::string RuntimeToJson(const RuntimeSnapshot& snapshot);

@@ -66,6 +66,16 @@ nlohmann::ordered_json TableToJson(const TableRecord& table) {
           {"conflicts", table.counters.conflicts}};
 }
 
+// Counters are of the last run, which may have had other lanes.
+nlohmann::ordered_json LaneToJson(const StatusReport& report, std::size_t lane) {
+  const std::vector<LaneCounters>& counted = report.runtime.lanes;
+  const LaneCounters counters = lane < counted.size() ? counted[lane] : LaneCounters{};
+  return {{"position", report.lanes[lane].ToString()},
+          {"batches", counters.batches},
+          {"transactions", counters.transactions},
+          {"changes", counters.changes}};
+}
+
 std::string LagText(const RuntimeSnapshot& runtime) {
   if (runtime.lag_bytes == 0) return "none";
   std::string text = FormatBytes(static_cast<double>(runtime.lag_bytes));
@@ -150,7 +160,9 @@ std::string StatusToJson(const StatusReport& report) {
                     {"missing_rows", totals.missing_rows}, {"conflicts", totals.conflicts},
                     {"objects_done", report.objects_done}, {"objects_total", report.objects_total}};
   json["lanes"] = nlohmann::json::array();
-  for (const Lsn lane : report.lanes) json["lanes"].push_back({{"position", lane.ToString()}});
+  for (std::size_t lane = 0; lane < report.lanes.size(); ++lane) {
+    json["lanes"].push_back(LaneToJson(report, lane));
+  }
   json["tables"] = nlohmann::json::array();
   for (const TableRecord& table : report.tables) json["tables"].push_back(TableToJson(table));
   json["events"] = nlohmann::json::array();

@@ -69,7 +69,9 @@ TEST_F(ApplierRecovery, LostCommitAnswerIsReadBack) {
     ASSERT_TRUE(AwaitEqual());
     ASSERT_TRUE(WaitUntil([&] { return stream.applier().progress().applied == LanePosition(); }));
   }
-  EXPECT_EQ(stream.applier().counters().reconnects, 3U * static_cast<unsigned>(options.lanes));
+  // A lane that has nothing to do may not have noticed.
+  EXPECT_GE(stream.applier().counters().reconnects, 3U);
+  EXPECT_LE(stream.applier().counters().reconnects, 3U * static_cast<unsigned>(options.lanes));
   // Counted once, though the answers were lost.
   EXPECT_EQ(CountersOf(stream.applier().counters(), "log").inserts, 30);
   EXPECT_TRUE(stream.End().ok());

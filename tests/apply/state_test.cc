@@ -115,6 +115,43 @@ TEST_F(State, LaneMovesOnlyFromTheExpectedPosition) {
   EXPECT_EQ(LoadLanes(target(), "m").value()[1], Lsn{0x6E});
 }
 
+TEST_F(State, LanesChangeInNumberOnlyWhereTheyAreLevel) {
+  Insert("m");
+  EXPECT_EQ(AgreeOnLanes(target(), "m", 2).status().code(), absl::StatusCode::kFailedPrecondition);
+  ASSERT_TRUE(InitializeLanes(target(), "m", 1, Lsn{100}).ok());
+  RunSql(target(), RecordDealingSql("m", {{"public", "t"}, {"id"}, false}));
+  EXPECT_EQ(AgreeOnLanes(target(), "m", 3).value(), 3);
+  EXPECT_EQ(LoadLanes(target(), "m").value(), (std::vector<Lsn>{Lsn{100}, Lsn{100}, Lsn{100}}));
+  EXPECT_EQ(LoadMigration(target(), "m").value()->lanes, 3);
+  EXPECT_TRUE(LoadDealing(target(), "m").value().empty());
+  EXPECT_EQ(AgreeOnLanes(target(), "m", 2).value(), 2);
+  EXPECT_EQ(LoadLanes(target(), "m").value().size(), 2U);
+
+  RunSql(target(), "select walferry.advance('m', 1, '0/64', '0/6E')");
+  RunSql(target(), RecordDealingSql("m", {{"public", "t"}, {"id"}, false}));
+  EXPECT_EQ(AgreeOnLanes(target(), "m", 5).value(), 2);
+  EXPECT_EQ(LoadLanes(target(), "m").value(), (std::vector<Lsn>{Lsn{100}, Lsn{110}}));
+  EXPECT_EQ(LoadMigration(target(), "m").value()->lanes, 2);
+  EXPECT_EQ(LoadDealing(target(), "m").value().size(), 1U);
+}
+
+TEST_F(State, DealingIsReadAsItWasRecorded) {
+  Insert("m");
+  const std::vector<DealtTable> dealt = {
+      {{"a b", "it's \"odd\""}, {"Id", "x'y", "{,}"}, true},
+      {{"public", "one_lane"}, {}, false},
+      {{"public", "t"}, {"b", "a"}, false},
+  };
+  for (const DealtTable& table : dealt) RunSql(target(), RecordDealingSql("m", table));
+  EXPECT_EQ(LoadDealing(target(), "m").value(), dealt);
+  // The newest counts.
+  RunSql(target(), RecordDealingSql("m", {{"public", "t"}, {}, true}));
+  EXPECT_EQ(LoadDealing(target(), "m").value()[2], (DealtTable{{"public", "t"}, {}, true}));
+  EXPECT_TRUE(LoadDealing(target(), "other").value().empty());
+  ASSERT_TRUE(ClearDealing(target(), "m").ok());
+  EXPECT_TRUE(LoadDealing(target(), "m").value().empty());
+}
+
 TEST_F(State, SecondWriterWaitsForTheFirstAndThenLoses) {
   Insert("m");
   ASSERT_TRUE(InitializeLanes(target(), "m", 1, Lsn{100}).ok());

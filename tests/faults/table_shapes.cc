@@ -147,6 +147,15 @@ const std::vector<TableShape> kIdentityShapes = {
       "delete from swaps where id = 9; insert into swaps values (9, (select max(place) + 1 from swaps), "
       "100000)",
       "update swaps set rank = rank + 1000"}},
+    {R"sql(create table dealt (id int primary key, n bigint default 0);
+           insert into dealt select g from generate_series(1, 40) g)sql",
+     {"insert into dealt values (@k) on conflict (id) do update set n = dealt.n + 1",
+      "update dealt set n = n + 1 where id = @s", "update dealt set n = n + 1 where id <= 5",
+      // Keys that two rows exchange.
+      "update dealt set id = -1 where id = 7; update dealt set id = 7 where id = 8; "
+      "update dealt set id = 8 where id = -1",
+      "update dealt set id = -id, n = n + 1 where abs(id) = @s",
+      "delete from dealt where id = 9; insert into dealt values (9, @r)"}},
     {R"sql(create table always_identity (id int generated always as identity primary key, v int))sql",
      {"insert into always_identity (v) select g from generate_series(1, @n) g",
       "insert into always_identity (id, v) overriding system value values (1000000 + @k, 1)",
