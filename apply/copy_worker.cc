@@ -1,6 +1,8 @@
 // Tested by tests/apply/table_copy_test.cc.
 #include "apply/copy_worker.h"
 
+#include <utility>
+
 #include "apply/parameter_rows.h"
 #include "apply/replica_role.h"
 #include "apply/retry.h"
@@ -27,6 +29,10 @@ WITH RECURSIVE part (id, schema_name, table_name, with_parts) AS (
 SELECT part.schema_name, part.table_name FROM part JOIN pg_catalog.pg_class c ON c.oid = part.id
 WHERE c.relkind = 'r' AND c.relfilenode IS DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid) LIMIT 1)sql";
 
+// Of the status that says so.
+constexpr char kSchemaPayload[] = "walferry/rewritten-schema";
+constexpr char kTablePayload[] = "walferry/rewritten-table";
+
 std::string OnlyThisTable(char kind, const TableName& table) {
   return (kind == 'p' ? "" : "ONLY ") + QuoteName(table.schema, table.name);
 }
@@ -45,14 +51,25 @@ absl::Status LockUnlessRewritten(Connection& source, const std::vector<const Tab
       Result rewritten,
       source.Execute(absl::StrFormat(kRewritten, ParameterRows(tables.size(), 3, 1)), parameters));
   if (rewritten.rows() == 0) return absl::OkStatus();
-  return Errorf(
-      absl::StatusCode::kAborted,
-      "table %s was rewritten on the source (TRUNCATE, VACUUM FULL, CLUSTER or ALTER TABLE) since the "
-      "snapshot that is being copied: it is copied under a new one; tables that are done stay done",
-      TableName{std::string(rewritten.Get(0, 0)), std::string(rewritten.Get(0, 1))}.ToString());
+  const TableName table{std::string(rewritten.Get(0, 0)), std::string(rewritten.Get(0, 1))};
+  absl::Status status =
+      Errorf(absl::StatusCode::kAborted,
+             "table %s was rewritten on the source (TRUNCATE, VACUUM FULL, CLUSTER or ALTER TABLE) since the "
+             "snapshot that is being copied: it is copied under a new one; tables that are done stay done",
+             table.ToString());
+  status.SetPayload(kSchemaPayload, absl::Cord(table.schema));
+  status.SetPayload(kTablePayload, absl::Cord(table.name));
+  return status;
 }
 
 }  // namespace
+
+std::optional<TableName> RewrittenTable(const absl::Status& status) {
+  const absl::optional<absl::Cord> schema = status.GetPayload(kSchemaPayload);
+  const absl::optional<absl::Cord> name = status.GetPayload(kTablePayload);
+  if (!schema.has_value() || !name.has_value()) return std::nullopt;
+  return TableName{std::string(*schema), std::string(*name)};
+}
 
 absl::Status CopyWorker::ConnectTarget(const TableCopyPlan& plan) {
   if (target_.has_value()) return absl::OkStatus();
@@ -68,18 +85,21 @@ absl::Status CopyWorker::ConnectTarget(const TableCopyPlan& plan) {
   return absl::OkStatus();
 }
 
-absl::Status CopyWorker::ConnectSource() {
-  if (source_.has_value()) return absl::OkStatus();
-  WF_ASSIGN_OR_RETURN(source_, Connection::Open({.conninfo = options_.source,
-                                                 .application_name = options_.application_name,
-                                                 .settings = {},
-                                                 .stop = &stop_}));
-  return absl::OkStatus();
+absl::Status CopyWorker::BeginOnSource() {
+  if (std::exchange(source_is_begun_, false)) return absl::OkStatus();
+  if (!source_.has_value()) {
+    WF_ASSIGN_OR_RETURN(source_, Connection::Open({.conninfo = options_.source,
+                                                   .application_name = options_.application_name,
+                                                   .settings = {},
+                                                   .stop = &stop_}));
+  }
+  return BeginInSnapshot(*source_, options_.snapshot);
 }
 
 absl::Status CopyWorker::DropConnectionsUnlessOk(const absl::Status& status) {
   if (status.ok()) return status;
   source_.reset();
+  source_is_begun_ = false;
   target_.reset();
   return status;
 }
@@ -184,8 +204,7 @@ absl::Status CopyWorker::TryCopy(const Work& work, std::vector<Copied>& copied) 
     }
     unanswered_.reset();
   }
-  WF_RETURN_IF_ERROR(ConnectSource());
-  WF_RETURN_IF_ERROR(BeginInSnapshot(*source_, options_.snapshot));
+  WF_RETURN_IF_ERROR(BeginOnSource());
   WF_RETURN_IF_ERROR(LockUnlessRewritten(*source_, work.tables));
   WF_RETURN_IF_ERROR(target_->Execute("BEGIN").status());
   for (const TableCopyPlan* plan : work.tables) {

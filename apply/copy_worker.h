@@ -19,6 +19,12 @@ class CopyWorker {
   CopyWorker(const TableCopyOptions& options, TableCopyProgress& progress, const StopSignal& stop)
       : options_(options), progress_(progress), stop_(stop) {}
 
+  // A connection that is in a transaction under the snapshot already (TableCopyOptions::begun_source).
+  void TakeSource(Connection begun) {
+    source_ = std::move(begun);
+    source_is_begun_ = true;
+  }
+
   // Before the first range of a table that is cut: empties what an earlier run left and records that the copy
   // has begun. A table that is copied whole goes from nothing to done in one transaction.
   absl::Status BeginTable(const TableCopyPlan& plan);
@@ -38,7 +44,7 @@ class CopyWorker {
 
  private:
   absl::Status ConnectTarget(const TableCopyPlan& plan);
-  absl::Status ConnectSource();
+  absl::Status BeginOnSource();
   absl::Status TryBeginTable(const TableCopyPlan& plan);
   absl::Status TryCopy(const Work& work, std::vector<Copied>& copied);
   absl::StatusOr<bool> IsDone(const Work& work);
@@ -62,6 +68,7 @@ class CopyWorker {
   TableCopyProgress& progress_;
   const StopSignal& stop_;
   std::optional<Connection> source_;
+  bool source_is_begun_ = false;
   std::optional<Connection> target_;
   std::int64_t done_bytes_ = 0;  // Of the work at hand.
   std::int64_t told_bytes_ = 0;

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -67,12 +69,16 @@ class CopyPass {
 };
 
 absl::Status CopyPass::Run(const StopSignal& stop) {
-  const int workers = std::min(std::max(1, options_.jobs), static_cast<int>(parts_));
+  const int jobs = options_.begun_source != nullptr ? 1 : options_.jobs;
+  const int workers = std::min(std::max(1, jobs), static_cast<int>(parts_));
   return RunWorkers(workers, stop, [this](const StopSignal& halt) { return DoParts(halt); });
 }
 
 absl::Status CopyPass::DoParts(const StopSignal& halt) {
   CopyWorker worker(options_, progress_, halt);
+  if (options_.begun_source != nullptr && options_.begun_source->has_value()) {
+    worker.TakeSource(*std::exchange(*options_.begun_source, std::nullopt));
+  }
   while (const std::optional<Part> part = Take()) {
     if (halt.requested()) return absl::CancelledError("stopped");
     WF_RETURN_IF_ERROR(CopyPart(worker, *part));
@@ -154,11 +160,16 @@ void CopyPass::TableDone(std::size_t table, const CopyWorker::Copied& copied) {
 absl::StatusOr<std::vector<TableCopyPlan>> MakePlans(const TableCopyOptions& options,
                                                      const std::vector<TableRecord>& tables,
                                                      const StopSignal& stop) {
-  WF_ASSIGN_OR_RETURN(Connection source, Connection::Open({.conninfo = options.source,
+  WF_ASSIGN_OR_RETURN(Connection target, Connection::Open({.conninfo = options.target,
                                                            .application_name = options.application_name,
                                                            .settings = {},
                                                            .stop = &stop}));
-  WF_ASSIGN_OR_RETURN(Connection target, Connection::Open({.conninfo = options.target,
+  if (options.begun_source != nullptr && options.begun_source->has_value()) {
+    auto plans = PlanCopy(**options.begun_source, target, tables, options);
+    if (!plans.ok()) options.begun_source->reset();
+    return plans;
+  }
+  WF_ASSIGN_OR_RETURN(Connection source, Connection::Open({.conninfo = options.source,
                                                            .application_name = options.application_name,
                                                            .settings = {},
                                                            .stop = &stop}));

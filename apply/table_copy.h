@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,7 +35,14 @@ struct TableCopyOptions {
   // on a source before version 14 none is.
   std::int64_t range_bytes = std::int64_t{256} << 20;
   absl::Duration retry_for = absl::Minutes(10);  // How long a server may be away.
+  // If set: a connection to the source in a transaction that sees the snapshot and holds ACCESS SHARE on the
+  // tables. It is used and taken for what is copied first, with one job: whoever asks for such a lock anew
+  // stands in line behind those who want to truncate.
+  std::optional<Connection>* begun_source = nullptr;
 };
+
+// The table on whose account CopyTables() returned kAborted, if it was rewritten on the source.
+std::optional<TableName> RewrittenTable(const absl::Status& status);
 
 // Read by the thread that shows progress while Run() works.
 struct TableCopyProgress {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -86,10 +87,14 @@ class Migration {
   absl::Status PublicationPhase();
   absl::Status SlotPhase();
   absl::Status TakeAnotherSnapshot();
+  absl::Status MakeSnapshot(const ConnectOptions& options);
+  absl::Status MakeSnapshotBehindLock();
+  absl::StatusOr<bool> LockRewrittenTables(const std::string& begin);
   absl::Status SnapshotPhase();
   absl::Status SchemaPhase(const std::string& snapshot);
   absl::Status ForgetCopiedTables();
   absl::Status CopyPhase(const std::string& snapshot, Lsn position);
+  absl::Status CopyListed(const TableCopyOptions& options, const std::vector<TableRecord>& tables);
   absl::Status BeginEarlyIndexes(const std::vector<TableRecord>& tables);
   absl::Status IndexPhase();
   absl::StatusOr<bool> ForeignKeysMayComeEarly();
@@ -104,6 +109,9 @@ class Migration {
   std::unique_ptr<EarlyIndexes> early_indexes_;  // From the copy until the other objects are made.
   std::optional<ExportedSnapshot> snapshot_;     // While a copy under a slot's snapshot is under way.
   int snapshots_taken_ = 0;                      // After the slot's own.
+  std::set<TableName> rewritten_;                // On the source, under an earlier snapshot.
+  // Under the snapshot at hand, with ACCESS SHARE locks on them, until they are copied.
+  std::optional<Connection> rewritten_source_;
 };
 
 // IDENTIFY_SYSTEM over a connection of its own.

@@ -16,9 +16,6 @@
 namespace walferry {
 namespace {
 
-// A busy source may truncate a table again and again; each attempt copies what is left of the others.
-constexpr int kSnapshotsMax = 20;
-
 absl::Status AlreadyThere(std::string_view what, const std::string& name) {
   return Errorf(absl::StatusCode::kFailedPrecondition,
                 "%s %s exists on the source already and is not this migration's: drop it there, or choose "
@@ -145,23 +142,6 @@ absl::Status Migration::PrepareAndCopy() {
   return absl::OkStatus();
 }
 
-// A phase under the snapshot. Where the snapshot is lost, or a table was rewritten since, the phase is left
-// as it is, to be entered again with another one.
-absl::Status Migration::SnapshotPhase() {
-  if (!snapshot_) WF_RETURN_IF_ERROR(TakeAnotherSnapshot());
-  const absl::Status done = record_.phase == Phase::kSchema
-                                ? SchemaPhase(snapshot_->name())
-                                : CopyPhase(snapshot_->name(), snapshot_->consistent_point());
-  if (!absl::IsAborted(done)) return done;
-  if (snapshots_taken_ == kSnapshotsMax) {
-    return Errorf(absl::StatusCode::kUnavailable, "gave up for now, after %d snapshots: %s", kSnapshotsMax,
-                  MessageOf(done));
-  }
-  LogInfo("%s", MessageOf(done));
-  snapshot_.reset();
-  return absl::OkStatus();
-}
-
 absl::Status Migration::PublicationPhase() {
   WF_ASSIGN_OR_RETURN(const bool exists, PublicationExists(source_, record_.publication));
   if (!exists) {
@@ -196,22 +176,6 @@ absl::Status Migration::SlotPhase() {
   WF_RETURN_IF_ERROR(target_.Execute("COMMIT").status());
   snapshot_ = std::move(snapshot);
   LogInfo("slot %s begins at %s", record_.slot, record_.slot_lsn.ToString());
-  return absl::OkStatus();
-}
-
-// The first snapshot died with the process that exported it. Tables that are copied keep their position; the
-// rest is copied under a new snapshot, of a slot that lives as long as this connection.
-absl::Status Migration::TakeAnotherSnapshot() {
-  SlotRequest request;
-  // Names of its own, because the one before goes only when the source notices that its connection has ended.
-  request.name = absl::StrFormat("%s_again_%d_%d", record_.slot.substr(0, 40), source_.backend_pid(),
-                                 ++snapshots_taken_);
-  request.temporary = true;
-  request.export_snapshot = true;
-  WF_ASSIGN_OR_RETURN(ExportedSnapshot snapshot,
-                      ExportedSnapshot::FromNewSlot(ReplicationOptions(), request));
-  LogInfo("continuing the copy under a new snapshot, at %s", snapshot.consistent_point().ToString());
-  snapshot_ = std::move(snapshot);
   return absl::OkStatus();
 }
 
@@ -257,18 +221,28 @@ absl::Status Migration::CopyPhase(const std::string& snapshot, Lsn position) {
   options.format = options_.copy_format;
   WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> before, Tables());
   WF_RETURN_IF_ERROR(BeginEarlyIndexes(before));
-  {
-    TableCopyProgress progress;
-    const CopyDisplay display(progress);
-    WF_RETURN_IF_ERROR(CopyTables(options, before, progress, *stop_, [this](const TableRecord& table) {
-      early_indexes_->Add(table);
-      LogDebug("%s copied: %s rows, %s", table.table.ToString(), FormatCount(table.rows),
-               FormatBytes(static_cast<double>(table.bytes)));
-    }));
+  std::vector<TableRecord> first = before;
+  std::erase_if(first, [this](const TableRecord& table) { return !rewritten_.contains(table.table); });
+  if (rewritten_source_.has_value() && !first.empty()) {
+    options.begun_source = &rewritten_source_;
+    WF_RETURN_IF_ERROR(CopyListed(options, first));
   }
+  options.begun_source = nullptr;
+  rewritten_source_.reset();
+  WF_RETURN_IF_ERROR(CopyListed(options, before));
   WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> after, Tables());
   for (const TableRecord& table : after) record_.copy_lsn = std::max(record_.copy_lsn, table.position);
   return SetPhase(Phase::kIndexes);
+}
+
+absl::Status Migration::CopyListed(const TableCopyOptions& options, const std::vector<TableRecord>& tables) {
+  TableCopyProgress progress;
+  const CopyDisplay display(progress);
+  return CopyTables(options, tables, progress, *stop_, [this](const TableRecord& table) {
+    early_indexes_->Add(table);
+    LogDebug("%s copied: %s rows, %s", table.table.ToString(), FormatCount(table.rows),
+             FormatBytes(static_cast<double>(table.bytes)));
+  });
 }
 
 // They go on from one snapshot to the next, and after the last one is given back.

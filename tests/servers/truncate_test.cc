@@ -1,3 +1,6 @@
+#include <atomic>
+#include <thread>
+
 // TRUNCATE of the source on the target.
 #include "tests/servers/migration_fixture.h"
 
@@ -64,6 +67,32 @@ TEST_F(Truncate, TableThatOthersOfTheTargetReferToStopsTheStream) {
   RunOnTarget("DROP TABLE own");
   Stream();
   EXPECT_EQ(Target("SELECT id FROM parent"), "2");
+}
+
+// A table that the application empties and fills again all the time, in transactions that wrote elsewhere
+// before, so that making a slot waits for them.
+TEST_F(Truncate, TableThatIsTruncatedAllTheTimeIsCopied) {
+  RunOnSource(
+      "CREATE TABLE hot (id int PRIMARY KEY); CREATE TABLE log (n int); INSERT INTO hot VALUES (0); "
+      "CREATE TABLE large (id int PRIMARY KEY, body text); "
+      "INSERT INTO large SELECT i, repeat(md5(i::text), 30) FROM generate_series(1, 30000) i");
+  std::atomic<bool> end = false;
+  std::thread application([&] {
+    Connection connection = MustConnect(pair_.source_conninfo());
+    for (int i = 1; !end; ++i) {
+      RunSql(connection, absl::StrFormat("BEGIN; INSERT INTO log VALUES (%d); TRUNCATE hot; "
+                                         "INSERT INTO hot VALUES (%d); COMMIT; SELECT pg_sleep(0.05)",
+                                         i, i));
+    }
+  });
+  const WalferryRun run = Walferry("migrate", {"--until", "caught-up", "--copy-jobs", "1"});
+  end = true;
+  application.join();
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.err, HasSubstr("hot was rewritten"));
+  Migrate();
+  ExpectSame("SELECT * FROM hot");
+  ExpectSame("SELECT count(*) FROM log");
 }
 
 // Commits of the source wait for walferry as for any synchronous standby.
