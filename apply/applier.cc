@@ -171,7 +171,8 @@ absl::StatusOr<std::unique_ptr<Applier>> Applier::Start(ApplierOptions options,
   WF_ASSIGN_OR_RETURN(const ReplicaRole role, TakeReplicaRole(target, tables));
   observe(
       {role.in_force ? ApplierEvent::Kind::kReplicaRole : ApplierEvent::Kind::kNoReplicaRole, {}, role.text});
-  const int wanted = options.lanes > 0 ? options.lanes : role.in_force ? kSuitingLanes : 1;
+  const bool by_itself = role.in_force && !target.is_loopback();
+  const int wanted = options.lanes > 0 ? options.lanes : by_itself ? kSuitingLanes : 1;
   WF_ASSIGN_OR_RETURN(const int lanes, AgreeOnLanes(target, options.migration, wanted));
   if (lanes != wanted) {
     observe(

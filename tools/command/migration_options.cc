@@ -33,9 +33,7 @@ std::string CheckLanes(const std::string& text) {
 void AddBinaryFlag(CLI::App& command, MigrationFlags& flags) {
   command
       .add_option("--binary", flags.binary,
-                  "Binary values, which need equal column types on both sides; auto: where they are equal in "
-                  "the first "
-                  "copy, text in the stream")
+                  "Binary values, which need equal column types on both sides; auto: where they are equal")
       ->check(CLI::IsMember({"auto", "on", "off"}))
       ->capture_default_str();
 }
