@@ -94,18 +94,24 @@ std::int64_t WholeTableBytes(const TableCopyOptions& options, std::int64_t bytes
   return std::max(options.range_bytes, std::min(fair_bytes, kWholeBytesMax));
 }
 
-std::vector<CopyTask> GatherTasks(const std::vector<TableCopyPlan>& plans) {
+std::vector<CopyTask> GatherTasks(const std::vector<TableCopyPlan>& plans, int jobs) {
+  const auto is_small = [](const TableCopyPlan& plan) {
+    return plan.is_whole() && plan.bytes < kTaskBytesMax;
+  };
+  const auto workers = static_cast<std::size_t>(std::max(1, jobs));
+  const auto small_tables = static_cast<std::size_t>(std::count_if(plans.begin(), plans.end(), is_small));
+  const std::size_t tables_max = std::min(kTaskTablesMax, (small_tables + workers - 1) / workers);
   std::vector<CopyTask> tasks;
   CopyTask small;
   for (std::size_t table = 0; table < plans.size(); ++table) {
     const TableCopyPlan& plan = plans[table];
-    if (!plan.is_whole() || plan.bytes >= kTaskBytesMax) {
+    if (!is_small(plan)) {
       tasks.push_back({{table}, plan.ranges.size(), plan.bytes});
       continue;
     }
     small.tables.push_back(table);
     small.bytes += plan.bytes;
-    if (small.tables.size() < kTaskTablesMax && small.bytes < kTaskBytesMax) continue;
+    if (small.tables.size() < tables_max && small.bytes < kTaskBytesMax) continue;
     tasks.push_back(std::exchange(small, {}));
   }
   if (!small.tables.empty()) tasks.push_back(std::move(small));

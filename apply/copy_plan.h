@@ -40,8 +40,8 @@ struct CopyTask {
   std::int64_t bytes = 0;
 };
 
-// Every plan is in one task. Pure.
-std::vector<CopyTask> GatherTasks(const std::vector<TableCopyPlan>& plans);
+// Every plan is in one task, and there are tasks for all `jobs` workers if there are tables. Pure.
+std::vector<CopyTask> GatherTasks(const std::vector<TableCopyPlan>& plans, int jobs);
 
 // Tables up to this size are copied in one piece where `jobs` workers have `bytes_in_all` to share, larger
 // ones in ranges. Pure.

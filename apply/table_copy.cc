@@ -24,7 +24,7 @@ class CopyPass {
   CopyPass(const TableCopyOptions& options, std::vector<TableCopyPlan> plans, TableCopyProgress& progress,
            const std::function<void(const TableRecord&)>& table_done)
       : options_(options), plans_(std::move(plans)), progress_(progress), table_done_(table_done) {
-    for (CopyTask& task : GatherTasks(plans_)) {
+    for (CopyTask& task : GatherTasks(plans_, options_.jobs)) {
       parts_ += task.ranges;
       tasks_.push_back(std::make_unique<Task>(std::move(task)));
     }

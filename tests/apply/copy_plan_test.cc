@@ -37,7 +37,7 @@ TEST(CopyPlan, SmallWholeTablesAreGatheredAndOthersStandAlone) {
   for (int i = 0; i < 5; ++i) plans.push_back(Plan(3 << 20, 1));
   std::multiset<std::size_t> planned;
   std::int64_t bytes = 0;
-  for (const CopyTask& task : GatherTasks(plans)) {
+  for (const CopyTask& task : GatherTasks(plans, 2)) {
     planned.insert(task.tables.begin(), task.tables.end());
     bytes += task.bytes;
     EXPECT_LE(task.tables.size(), 50U);
@@ -50,7 +50,9 @@ TEST(CopyPlan, SmallWholeTablesAreGatheredAndOthersStandAlone) {
   for (std::size_t i = 0; i < plans.size(); ++i) all.insert(i);
   EXPECT_EQ(planned, all);
   EXPECT_EQ(bytes, 130 * 100 + kGb + 100 + 5 * (3 << 20));
-  EXPECT_TRUE(GatherTasks({}).empty());
+  EXPECT_TRUE(GatherTasks({}, 2).empty());
+  EXPECT_EQ(GatherTasks({Plan(100, 1), Plan(100, 1), Plan(100, 1)}, 3).size(), 3U);
+  EXPECT_EQ(GatherTasks({Plan(100, 1), Plan(100, 1), Plan(100, 1)}, 1).size(), 1U);
 }
 
 }  // namespace
