@@ -78,9 +78,9 @@ struct ApplierEvent {
   std::string text;  // One sentence, without cell values.
 };
 
-// What options.lanes == 0 stands for, where session_replication_role = replica is in force and the target is on
-// another machine; otherwise it is one. A second lane only takes from the source's walsender what both cores of
-// a machine that holds everything can do.
+// What options.lanes == 0 stands for, where session_replication_role = replica is in force and the target is
+// on another machine; otherwise it is one. A second lane only takes from the source's walsender what both
+// cores of a machine that holds everything can do.
 inline constexpr int kSuitingLanes = 2;
 
 class Applier : public SegmentSink {

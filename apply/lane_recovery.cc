@@ -40,7 +40,7 @@ void Lane::Say(ApplierEvent::Kind kind, std::string text, TableName table) const
 
 absl::StatusOr<ReplicaRole> Lane::Open() {
   WF_RETURN_IF_ERROR(Connect());
-  WF_ASSIGN_OR_RETURN(position_, writer_->ReadPosition());
+  WF_ASSIGN_OR_RETURN(position_, writer_->TakePosition());
   builder_.Reset(position_);
   context_.progress.Applied(number_, position_);
   return role_;
@@ -181,7 +181,7 @@ absl::StatusOr<Lsn> Lane::ReadPositionPatiently() {
     const bool reconnects = writer_ == nullptr;
     absl::Status status = reconnects ? Connect() : absl::OkStatus();
     if (status.ok()) {
-      const absl::StatusOr<Lsn> position = writer_->ReadPosition();
+      const absl::StatusOr<Lsn> position = writer_->TakePosition();
       if (position.ok()) {
         if (reconnects) {
           context_.tally.CountReconnect();

@@ -31,10 +31,11 @@ absl::Status ChangeLanes(Connection& target, const std::string& name, int lanes,
 
 // Inside a transaction.
 absl::StatusOr<int> AgreeInside(Connection& target, const std::string& name, int wanted) {
-  WF_ASSIGN_OR_RETURN(
-      const std::vector<Lsn> lanes,
-      ReadPositions(target.Execute(
-          "SELECT position FROM walferry.lane WHERE migration = $1 ORDER BY lane FOR UPDATE", {name})));
+  WF_ASSIGN_OR_RETURN(const std::vector<Lsn> lanes,
+                      ReadPositions(target.Execute("WITH taken AS (UPDATE walferry.lane SET epoch = epoch + "
+                                                   "1 WHERE migration = $1 RETURNING lane, position) "
+                                                   "SELECT position FROM taken ORDER BY lane",
+                                                   {name})));
   if (lanes.empty()) {
     return Errorf(absl::StatusCode::kFailedPrecondition,
                   "the target does not know the lanes of migration %s: it was cleaned up, or never begun",

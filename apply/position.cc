@@ -26,6 +26,12 @@ absl::Status RecordFence(Connection& target, const Confirmation& confirmation) {
                 confirmation.applied.ToString(), confirmation.migration);
 }
 
+absl::Status NoSuchLane(const std::string& migration, int lane) {
+  return Errorf(absl::StatusCode::kFailedPrecondition,
+                "the target does not know lane %d of migration %s: it was cleaned up, or never begun", lane,
+                migration);
+}
+
 }  // namespace
 
 absl::StatusOr<Lsn> ReadLanePosition(Connection& target, const std::string& migration, int lane) {
@@ -34,9 +40,17 @@ absl::StatusOr<Lsn> ReadLanePosition(Connection& target, const std::string& migr
       target.Execute("SELECT position FROM walferry.lane WHERE migration = $1 AND lane = $2 FOR UPDATE",
                      {migration, std::to_string(lane)}));
   if (row.rows() == 1) return Lsn::Parse(row.Get(0, 0));
-  return Errorf(absl::StatusCode::kFailedPrecondition,
-                "the target does not know lane %d of migration %s: it was cleaned up, or never begun", lane,
-                migration);
+  return NoSuchLane(migration, lane);
+}
+
+absl::StatusOr<LaneHold> TakeLane(Connection& target, const std::string& migration, int lane) {
+  WF_ASSIGN_OR_RETURN(const Result row,
+                      target.Execute("UPDATE walferry.lane SET epoch = epoch + 1 WHERE migration = $1 AND "
+                                     "lane = $2 RETURNING position, epoch",
+                                     {migration, std::to_string(lane)}));
+  if (row.rows() != 1) return NoSuchLane(migration, lane);
+  WF_ASSIGN_OR_RETURN(const Lsn position, Lsn::Parse(row.Get(0, 0)));
+  return LaneHold{position, std::string(row.Get(0, 1))};
 }
 
 absl::Status CommitFence(Connection& target, const std::string& migration, Lsn confirmed) {

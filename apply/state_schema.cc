@@ -45,6 +45,7 @@ CREATE TABLE IF NOT EXISTS walferry.lane (
   migration text NOT NULL,
   lane integer NOT NULL,
   position pg_lsn NOT NULL,
+  epoch bigint NOT NULL DEFAULT 0,
   PRIMARY KEY (migration, lane)
 ) WITH (fillfactor = 50);
 CREATE TABLE IF NOT EXISTS walferry.dealing (
@@ -90,15 +91,20 @@ CREATE TABLE IF NOT EXISTS walferry.event (
   detail text NOT NULL,
   PRIMARY KEY (migration, id)
 );
-CREATE OR REPLACE FUNCTION walferry.advance(p_migration text, p_lane integer, p_expected pg_lsn, p_new pg_lsn)
+CREATE OR REPLACE FUNCTION walferry.advance(
+  p_migration text, p_lane integer, p_expected pg_lsn, p_new pg_lsn, p_epoch bigint)
 RETURNS void LANGUAGE plpgsql AS $function$
 DECLARE
   v_actual pg_lsn;
 BEGIN
   UPDATE walferry.lane SET position = p_new
-  WHERE migration = p_migration AND lane = p_lane AND position = p_expected;
+  WHERE migration = p_migration AND lane = p_lane AND position = p_expected AND epoch = coalesce(p_epoch, epoch);
   IF NOT FOUND THEN
     SELECT l.position INTO v_actual FROM walferry.lane l WHERE l.migration = p_migration AND l.lane = p_lane;
+    IF v_actual = p_expected THEN
+      RAISE EXCEPTION 'lane % of migration "%" has been taken over by another connection', p_lane, p_migration
+        USING ERRCODE = 'WF001', HINT = 'Another walferry applies this migration, too.';
+    END IF;
     RAISE EXCEPTION 'lane % of migration "%" is at %, not at % as expected',
       p_lane, p_migration, coalesce(v_actual::text, 'no position'), p_expected
       USING ERRCODE = 'WF001', HINT = 'Another walferry applies this migration, too.';
@@ -115,7 +121,7 @@ DO $do$ BEGIN
   IF EXISTS (SELECT FROM walferry.migration) THEN
     RETURN;
   END IF;
-  DROP FUNCTION walferry.advance(text, integer, pg_lsn, pg_lsn);
+  DROP FUNCTION walferry.advance(text, integer, pg_lsn, pg_lsn, bigint);
   DROP TABLE walferry.migration, walferry.lane, walferry.dealing, walferry.table_state,
     walferry.schema_object, walferry.event;
   BEGIN

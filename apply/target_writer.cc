@@ -57,8 +57,10 @@ TargetWriter::TargetWriter(Connection connection, TargetWriterOptions options, T
       pipeline_(connection_, options_.in_flight_bytes,
                 [this](std::int64_t affected) { TakeRowAnswer(affected); }) {}
 
-absl::StatusOr<Lsn> TargetWriter::ReadPosition() {
-  return ReadPositionOf(options_.lane);
+absl::StatusOr<Lsn> TargetWriter::TakePosition() {
+  WF_ASSIGN_OR_RETURN(LaneHold hold, TakeLane(connection_, options_.migration, options_.lane));
+  epoch_ = std::move(hold.epoch);
+  return hold.position;
 }
 
 absl::StatusOr<Lsn> TargetWriter::ReadPositionOf(int lane) {
@@ -105,14 +107,18 @@ absl::Status TargetWriter::Begin(Lsn expected, Lsn next) {
 }
 
 absl::Status TargetWriter::MoveTo(Lsn expected, Lsn next) {
-  return MoveOther(options_.lane, expected, next);
+  return Move(options_.lane, expected, next, epoch_);
 }
 
 absl::Status TargetWriter::MoveOther(int lane, Lsn expected, Lsn next) {
+  return Move(lane, expected, next, std::nullopt);
+}
+
+absl::Status TargetWriter::Move(int lane, Lsn expected, Lsn next, Parameter epoch) {
   const std::string number = std::to_string(lane);
   const std::string from = expected.ToString();
   const std::string to = next.ToString();
-  const std::array<Parameter, 4> parameters = {options_.migration, number, from, to};
+  const std::array<Parameter, 5> parameters = {options_.migration, number, from, to, epoch};
   return Note(pipeline_.Send(std::string(kAdvanceSql), parameters));
 }
 

@@ -56,7 +56,9 @@ class TargetWriter {
   TargetWriter(const TargetWriter&) = delete;
   TargetWriter& operator=(const TargetWriter&) = delete;
 
-  absl::StatusOr<Lsn> ReadPosition();
+  // Takes the lane over; before the first Begin(). What its earlier writers have sent ahead fails from here
+  // on.
+  absl::StatusOr<Lsn> TakePosition();
   absl::StatusOr<Lsn> ReadPositionOf(int lane);
   // Reads the catalog for relations that are not known yet; also inside a transaction, where it waits for all
   // answers.
@@ -116,6 +118,7 @@ class TargetWriter {
 
   absl::Status ApplyTruncate(const SourceTransaction& transaction, const Segment& segment,
                              const Event& event);
+  absl::Status Move(int lane, Lsn expected, Lsn next, Parameter epoch);
   void Forget();
   absl::Status SendStatement();
   NetChanges& GatheredOf(const MappedTable& table);
@@ -137,6 +140,7 @@ class TargetWriter {
 
   Connection connection_;
   const TargetWriterOptions options_;
+  std::string epoch_;
   TableMap& tables_;
   Pipeline pipeline_;
   StatementCache cache_;

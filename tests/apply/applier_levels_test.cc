@@ -59,6 +59,12 @@ class ApplierLevels : public ApplyTest, public ::testing::WithParamInterface<int
                            [&](Lsn at) { return at.value + 2000 > end.value; }) == GetParam() - 1;
     }));
     stream.Kill();
+    // What a lane has sent ahead is still before its backend.
+    ASSERT_TRUE(WaitUntil([&] {
+      return Target(
+                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = "
+                 "current_database() AND application_name LIKE 'applier%'") == "0";
+    }));
     RunSql(holder, "COMMIT");
     EXPECT_FALSE(Level());
   }

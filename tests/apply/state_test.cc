@@ -106,11 +106,11 @@ TEST_F(State, LaneMovesOnlyFromTheExpectedPosition) {
   EXPECT_EQ(LoadLanes(target(), "m").value(), (std::vector<Lsn>{Lsn{100}, Lsn{100}, Lsn{200}}));
 
   const std::string advance(kAdvanceSql);
-  EXPECT_TRUE(target().Execute(advance, {"m", "1", "0/64", "0/6E"}).ok());
-  const absl::Status moved = target().Execute(advance, {"m", "1", "0/64", "0/78"}).status();
+  EXPECT_TRUE(target().Execute(advance, {"m", "1", "0/64", "0/6E", std::nullopt}).ok());
+  const absl::Status moved = target().Execute(advance, {"m", "1", "0/64", "0/78", std::nullopt}).status();
   EXPECT_EQ(SqlstateOf(moved), kPositionMovedSqlstate);
   EXPECT_THAT(std::string(MessageOf(moved)), HasSubstr("lane 1 of migration \"m\" is at 0/6E, not at 0/64"));
-  EXPECT_EQ(SqlstateOf(target().Execute(advance, {"m", "7", "0/64", "0/78"}).status()),
+  EXPECT_EQ(SqlstateOf(target().Execute(advance, {"m", "7", "0/64", "0/78", std::nullopt}).status()),
             kPositionMovedSqlstate);
   EXPECT_EQ(LoadLanes(target(), "m").value()[1], Lsn{0x6E});
 }
@@ -127,7 +127,7 @@ TEST_F(State, LanesChangeInNumberOnlyWhereTheyAreLevel) {
   EXPECT_EQ(AgreeOnLanes(target(), "m", 2).value(), 2);
   EXPECT_EQ(LoadLanes(target(), "m").value().size(), 2U);
 
-  RunSql(target(), "select walferry.advance('m', 1, '0/64', '0/6E')");
+  RunSql(target(), "select walferry.advance('m', 1, '0/64', '0/6E', NULL)");
   RunSql(target(), RecordDealingSql("m", {{"public", "t"}, {"id"}, false}));
   EXPECT_EQ(AgreeOnLanes(target(), "m", 5).value(), 2);
   EXPECT_EQ(LoadLanes(target(), "m").value(), (std::vector<Lsn>{Lsn{100}, Lsn{110}}));
@@ -157,11 +157,11 @@ TEST_F(State, SecondWriterWaitsForTheFirstAndThenLoses) {
   ASSERT_TRUE(InitializeLanes(target(), "m", 1, Lsn{100}).ok());
   Connection first = MustConnect(pair_.target_conninfo());
   RunSql(first, "begin");
-  RunSql(first, "select walferry.advance('m', 0, '0/64', '0/6E')");
+  RunSql(first, "select walferry.advance('m', 0, '0/64', '0/6E', NULL)");
   absl::Status second_status;
   std::thread second([&] {
     Connection connection = MustConnect(pair_.target_conninfo());
-    second_status = connection.Execute("select walferry.advance('m', 0, '0/64', '0/78')").status();
+    second_status = connection.Execute("select walferry.advance('m', 0, '0/64', '0/78', NULL)").status();
   });
   EXPECT_TRUE(WaitUntil([&] {
     return QueryText(target(),

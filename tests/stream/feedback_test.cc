@@ -99,9 +99,11 @@ TEST(Pacing, ReadsALoneMessageAtOnceAndNapsUnderLoad) {
 TEST(Pacing, LetsNoMoreGatherThanIsWorthwhile) {
   Pacing pacing(absl::Milliseconds(1), 100'000);
   pacing.Drained(kStart, 1);
-  // 200,000 bytes in half a millisecond: what is worthwhile comes in a quarter.
+  // What fills the window is followed by more: 200,000 bytes in half a millisecond in all, so what is
+  // worthwhile comes in a quarter.
   const absl::Time now = kStart + absl::Microseconds(500);
-  EXPECT_EQ(pacing.Drained(now, 200'000), now + absl::Microseconds(250));
+  EXPECT_EQ(pacing.Drained(now, 150'000), now);
+  EXPECT_EQ(pacing.Drained(now, 50'000), now + absl::Microseconds(250));
 }
 
 TEST(Pacing, NeverNapsWhereItMustNot) {
