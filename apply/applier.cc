@@ -15,6 +15,9 @@ namespace walferry {
 
 namespace {
 
+// Who ends a run waits for that.
+constexpr absl::Duration kLevelling = absl::Seconds(5);
+
 absl::StatusOr<Connection> Connect(const ApplierOptions& options, const StopSignal* stop) {
   ConnectOptions connect;
   connect.conninfo = options.target;
@@ -147,6 +150,10 @@ bool Applier::Impl::LevelLanes(absl::Time deadline) {
   const auto [lowest, highest] = std::minmax_element(positions.begin(), positions.end());
   if (!quiet || *lowest == *highest) return quiet;
   for (const std::unique_ptr<Lane>& lane : lanes_) lane->LevelUp(*highest);
+  const absl::Time patience = std::min(deadline, absl::Now() + kLevelling);
+  for (const std::unique_ptr<Lane>& lane : lanes_) lane->AwaitRest(patience);
+  // Nothing is lost where they stay apart.
+  for (const std::unique_ptr<Lane>& lane : lanes_) lane->LevelUp(Lsn{});
   for (const std::unique_ptr<Lane>& lane : lanes_) quiet = lane->AwaitRest(deadline) && quiet;
   return quiet;
 }

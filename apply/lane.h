@@ -66,7 +66,7 @@ class Lane {
   void Recheck();
   // Begins nothing new.
   void Quiesce();
-  // The same, but for what ends at `end` or before: another lane has done it.
+  // The same, but for what ends at `end` or before: another lane has done it. Lsn{}: no more of that, either.
   void LevelUp(Lsn end);
   // True when what is in hand after that is done, false when it was not before `deadline`.
   bool AwaitRest(absl::Time deadline);

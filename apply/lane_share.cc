@@ -52,12 +52,11 @@ void Lane::ApplyNext() {
 }
 
 void Lane::LevelUpNow() {
-  Lsn end;
-  {
+  const auto level_to = [this] {
     const absl::MutexLock lock(&mutex_);
-    end = level_to_;
-  }
-  while (!discarding_ && !common_ && position_ < end) {
+    return level_to_;
+  };
+  for (Lsn end = level_to(); !discarding_ && !common_ && position_ < end; end = level_to()) {
     // It may have passed by more than that already.
     while (!next_.transactions.empty() && next_.end_lsn() > end) next_.transactions.pop_back();
     const absl::Status gathered = GatherShare(end);

@@ -18,8 +18,9 @@ bool Rendezvous::AllHaveCome() const {
 }
 
 bool Rendezvous::SomeAreAstray() const {
+  const Lsn commit_lsn = lanes_.front().commit_lsn;
   return std::any_of(lanes_.begin(), lanes_.end(),
-                     [&](const Place& place) { return place.commit_lsn != lanes_.front().commit_lsn; });
+                     [&](const Place& place) { return place.commit_lsn != commit_lsn; });
 }
 
 void Rendezvous::SendAway() {
