@@ -33,7 +33,7 @@ absl::Status CheckBinary(const MappedTable& table, std::size_t published) {
   const TargetColumn& target = table.target.columns[table.target_column[published]];
   if (SameBinaryFormat(source.type_oid, target.type_oid)) return absl::OkStatus();
   return Errorf(
-      absl::StatusCode::kFailedPrecondition,
+      absl::StatusCode::kUnimplemented,
       "column %s of table %s has type %s on the target and another one (oid %d) on the source, so its "
       "values cannot be taken over in binary: run again with --binary off",
       source.name, table.name.ToString(), target.type_sql, source.type_oid);

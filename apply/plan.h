@@ -43,7 +43,8 @@ class RowPlanner {
  public:
   // event: kInsert, kUpdate or kDelete of `table`, which is in scope. `statement` is overwritten.
   // False: the stream does not say which row is meant (no replica identity).
-  // kFailedPrecondition: an INSERT without the value of a TOAST column; a binary value of another type.
+  // kFailedPrecondition: an INSERT without the value of a TOAST column.
+  // kUnimplemented: a binary value of another type, which can be taken as text.
   // kDataLoss: a tuple that does not fit the relation.
   absl::StatusOr<bool> Plan(const MappedTable& table, const Event& event, RowStatement& statement);
 

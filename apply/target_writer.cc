@@ -102,6 +102,8 @@ absl::Status TargetWriter::Begin(Lsn expected, Lsn next) {
   counted_table_ = nullptr;
   gathered_.clear();
   last_gathered_ = nullptr;
+  shapes_.clear();
+  last_shape_ = nullptr;
   WF_RETURN_IF_ERROR(Note(pipeline_.Send("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")));
   return MoveTo(expected, next);
 }
@@ -169,6 +171,15 @@ absl::Status TargetWriter::SendStatement() {
   return pipeline_.SendRow(*name, statement_.parameters);
 }
 
+// What was gathered under the table's earlier shape, perhaps by another key, comes before.
+bool TargetWriter::IsNewShape(const MappedTable& table) {
+  if (&table == last_shape_) return false;
+  last_shape_ = &table;
+  const MappedTable*& known = shapes_[table.relation->id];
+  const MappedTable* const before = std::exchange(known, &table);
+  return before != nullptr && before != &table;
+}
+
 NetChanges& TargetWriter::GatheredOf(const MappedTable& table) {
   if (last_gathered_ != nullptr && &last_gathered_->table() == &table) return *last_gathered_;
   std::unique_ptr<NetChanges>& net = gathered_[&table];
@@ -185,6 +196,7 @@ absl::Status TargetWriter::Gather(const SourceTransaction& transaction, const Se
   }
   const MappedTable& table = *tables_.Find(event.relation);
   if (!Applies(table, transaction)) return absl::OkStatus();
+  if (IsNewShape(table)) WF_RETURN_IF_ERROR(SendGathered());
   if (table.row_key.empty()) return Apply(transaction, segment, event);
   NetChanges& net = GatheredOf(table);
   if (net.Take(event)) {

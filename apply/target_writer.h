@@ -121,6 +121,7 @@ class TargetWriter {
   absl::Status Move(int lane, Lsn expected, Lsn next, Parameter epoch);
   void Forget();
   absl::Status SendStatement();
+  bool IsNewShape(const MappedTable& table);
   NetChanges& GatheredOf(const MappedTable& table);
   absl::Status SendNet(NetChanges& net);
   absl::Status SendRows(const NetChanges& net, const SetStatement& statement,
@@ -149,6 +150,8 @@ class TargetWriter {
   std::string key_;
   absl::flat_hash_map<const MappedTable*, std::unique_ptr<NetChanges>> gathered_;
   NetChanges* last_gathered_ = nullptr;
+  absl::flat_hash_map<Oid, const MappedTable*> shapes_;  // By relation: the one that was met last.
+  const MappedTable* last_shape_ = nullptr;
   std::vector<ArrayEncoder> encoders_;  // By published column.
   std::vector<ArrayParameter> arrays_;
 

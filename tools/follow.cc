@@ -263,6 +263,12 @@ absl::StatusOr<FollowResult> Follow(FollowOptions options, const MigrationRecord
     result.runtime = monitor.End();
     result.last = {applier->progress(), session.counters().changes};
   }
+  if (absl::IsUnimplemented(status) && options.binary_if_it_suits) {
+    LogInfo("the stream goes on in text: %s", MessageOf(status));
+    options.binary_if_it_suits = false;
+    options.wishes.binary = false;
+    return Follow(options, record, tables, only_listed, until, lock_connection, stop, watch);
+  }
   WF_RETURN_IF_ERROR(status);
   result.stopped = inner.requested();
   return result;
