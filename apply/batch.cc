@@ -51,9 +51,10 @@ absl::Status BatchBuilder::AddEvent(const std::shared_ptr<const Segment>& segmen
   transaction.bytes += BytesOf(event);
   bytes_ += BytesOf(event);
   if (transaction.slices.empty() || transaction.slices.back().segment != segment) {
-    transaction.slices.push_back({segment, index, 0, {}});
+    transaction.slices.push_back({segment, index, 0, {}, 0});
   }
   ++transaction.slices.back().count;
+  transaction.slices.back().bytes += BytesOf(event);
   return absl::OkStatus();
 }
 
@@ -73,13 +74,20 @@ SourceTransaction BatchBuilder::TakeFirst() {
   return first;
 }
 
-SourceTransaction BatchBuilder::TakePart() {
+SourceTransaction BatchBuilder::TakePart(std::size_t max_bytes) {
   SourceTransaction& front = transactions_.front();
-  in_parts_ = !front.whole();
-  SourceTransaction part = {front.xid, front.commit_lsn, front.end_lsn, front.bytes, std::move(front.slices)};
-  bytes_ -= front.bytes;
-  front.bytes = 0;
-  front.slices.clear();
+  SourceTransaction part = {front.xid, front.commit_lsn, {}, 0, {}};
+  auto taken = front.slices.begin();
+  for (; taken != front.slices.end() && (part.bytes == 0 || part.bytes + taken->bytes <= max_bytes);
+       ++taken) {
+    part.bytes += taken->bytes;
+    part.slices.push_back(std::move(*taken));
+  }
+  front.slices.erase(front.slices.begin(), taken);
+  front.bytes -= part.bytes;
+  bytes_ -= part.bytes;
+  if (front.slices.empty()) part.end_lsn = front.end_lsn;
+  in_parts_ = !part.whole();
   if (part.whole()) transactions_.pop_front();
   return part;
 }

@@ -18,6 +18,7 @@ struct Slice {
   std::size_t count = 0;
   // Where it is not empty: only these of them, by their place in the segment.
   std::vector<std::uint32_t> picked = {};
+  std::size_t bytes = 0;  // Of the events between first and first + count.
 };
 
 // What an event counts for where sizes are limited.
@@ -81,8 +82,9 @@ class BatchBuilder {
   bool open_has_news() const {
     return !transactions_.front().slices.empty() || transactions_.front().whole();
   }
-  // What there is of it; the last part is whole(). Only when has_open().
-  SourceTransaction TakePart();
+  // What there is of it, as long as it fits into `max_bytes` (but one slice at least); the last part is
+  // whole(). Only when has_open().
+  SourceTransaction TakePart(std::size_t max_bytes);
 
  private:
   absl::Status AddEvent(const std::shared_ptr<const Segment>& segment, std::size_t index);

@@ -266,7 +266,7 @@ Lane::Mode Lane::ModeOfParts(Lsn commit_lsn) const {
 
 void Lane::ApplyParts() {
   if (!next_.transactions.empty()) return ApplyNext();
-  SourceTransaction part = builder_.TakePart();
+  SourceTransaction part = builder_.TakePart(context_.options.batch_bytes);
   if (dealer_) {
     const absl::StatusOr<bool> taken = dealer_->TakeShare(part);
     if (!taken.ok()) return Settle(taken.status());
@@ -294,7 +294,7 @@ absl::Status Lane::SendParts(SourceTransaction& part, Mode mode) {
     if (part.whole()) break;
     part.slices.clear();
     WF_RETURN_IF_ERROR(AwaitPart(true));
-    part = builder_.TakePart();
+    part = builder_.TakePart(context_.options.batch_bytes);
     WF_RETURN_IF_ERROR(TakeShareOf(part));
     WF_RETURN_IF_ERROR(writer_->ResolveTables(part));
     if (leads()) DecideOn(part);

@@ -128,7 +128,7 @@ absl::Status Lane::AwaitEndOfParts(SourceTransaction part) {
   while (!part.whole()) {
     part.slices.clear();
     WF_RETURN_IF_ERROR(AwaitPart(false));
-    part = builder_.TakePart();
+    part = builder_.TakePart(context_.options.batch_bytes);
   }
   WF_ASSIGN_OR_RETURN(const bool met, AwaitOthers(true));
   return met ? absl::OkStatus() : Apart();

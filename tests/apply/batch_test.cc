@@ -61,7 +61,7 @@ TEST_F(BatchTest, ATransactionAcrossSegmentsIsWaitedFor) {
 TEST_F(BatchTest, AnOpenTransactionCanBeTakenInParts) {
   ASSERT_TRUE(Add("B10 i i").ok());
   EXPECT_GT(builder_.open_bytes(), 0U);
-  SourceTransaction part = builder_.TakePart();
+  SourceTransaction part = builder_.TakePart(kEverything);
   EXPECT_EQ(Changes(part), 2U);
   EXPECT_FALSE(part.whole());
   EXPECT_TRUE(builder_.has_open());
@@ -70,11 +70,28 @@ TEST_F(BatchTest, AnOpenTransactionCanBeTakenInParts) {
   // What follows waits until the last part is taken.
   EXPECT_FALSE(builder_.has_whole());
   EXPECT_TRUE(builder_.open_has_news());
-  part = builder_.TakePart();
+  part = builder_.TakePart(kEverything);
   EXPECT_EQ(Changes(part), 1U);
   EXPECT_EQ(part.end_lsn, (Lsn{20}));
   EXPECT_TRUE(builder_.has_whole());
   EXPECT_EQ(builder_.TakeWhole(kEverything).end_lsn(), (Lsn{40}));
+}
+
+TEST_F(BatchTest, APartIsNoLargerThanItMayBeButNeverEmpty) {
+  ASSERT_TRUE(Add("B10 i i").ok());
+  ASSERT_TRUE(Add("i").ok());
+  ASSERT_TRUE(Add("i C20").ok());
+  const std::size_t bytes = builder_.bytes();
+  SourceTransaction part = builder_.TakePart(1);
+  EXPECT_EQ(Changes(part), 2U);
+  EXPECT_FALSE(part.whole());
+  EXPECT_FALSE(builder_.has_whole());
+  EXPECT_EQ(builder_.bytes(), bytes - part.bytes);
+  part = builder_.TakePart(kEverything);
+  EXPECT_EQ(Changes(part), 2U);
+  EXPECT_EQ(part.end_lsn, (Lsn{20}));
+  EXPECT_FALSE(builder_.has_open());
+  EXPECT_EQ(builder_.bytes(), 0U);
 }
 
 TEST_F(BatchTest, TransactionsBeforeThePositionAreLeftOut) {
@@ -87,7 +104,7 @@ TEST_F(BatchTest, TransactionsBeforeThePositionAreLeftOut) {
 
 TEST_F(BatchTest, ResetForgetsAnUnfinishedTransaction) {
   ASSERT_TRUE(Add("B10 i").ok());
-  builder_.TakePart();
+  builder_.TakePart(kEverything);
   builder_.Reset(Lsn{10});
   EXPECT_FALSE(builder_.has_open());
   ASSERT_TRUE(Add("B10 i C20").ok());
@@ -98,7 +115,7 @@ TEST_F(BatchTest, SegmentsAreFreedWithTheirLastSlice) {
   auto segment = std::make_shared<const Segment>(HandMadeSegment("B10 i", nullptr));
   const std::weak_ptr<const Segment> watched = segment;
   ASSERT_TRUE(builder_.Add(std::move(segment)).ok());
-  builder_.TakePart();
+  builder_.TakePart(kEverything);
   EXPECT_TRUE(watched.expired());
 }
 

@@ -54,7 +54,7 @@ class DealingTest : public ::testing::Test {
     segment->events = std::move(events);
     SourceTransaction transaction;
     transaction.commit_lsn = commit_lsn;
-    transaction.slices.push_back({segment, 0, segment->events.size(), {}});
+    transaction.slices.push_back({segment, 0, segment->events.size(), {}, 0});
     return transaction;
   }
 
