@@ -168,6 +168,37 @@ TEST_F(ApplierRecovery, PositionMovedByAnotherWriterIsNoticedAfterAReconnect) {
   EXPECT_EQ(Target("SELECT * FROM log"), "1");
 }
 
+TEST_F(ApplierRecovery, WhatAKilledWalferrySentAheadDoesNotDisturbTheNext) {
+  MakeTable();
+  pair_.RunOnSource("INSERT INTO t SELECT i, 0, 'x' FROM generate_series(1, 9) i");
+  ASSERT_TRUE(CatchUp().ok());
+  for (int i = 1; i < 10; ++i) pair_.RunOnSource(absl::StrFormat("UPDATE t SET n = %d WHERE id = %d", i, i));
+  Connection holder = MustConnect(pair_.target_conninfo());
+  RunSql(holder, "BEGIN; SELECT FROM t WHERE id = 1 FOR UPDATE");
+  const auto waiting = [&] {
+    return Target(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND "
+        "wait_event_type = 'Lock'");
+  };
+  ApplierOptions options = Options();
+  options.batch_bytes = 1;  // Each transaction is a batch.
+  {
+    RunningStream killed(pair_, options, std::nullopt);
+    ASSERT_TRUE(WaitUntil([&] { return waiting() == "1"; }));
+    killed.Kill();
+  }
+  std::thread release([&] {
+    // The next one waits for what the first one's backend has in hand.
+    EXPECT_TRUE(WaitUntil([&] { return waiting() == "2"; }));
+    RunSql(holder, "COMMIT");
+  });
+  RunningStream next(pair_, options, SourceEnd());
+  release.join();
+  const absl::Status status = next.End(false);
+  EXPECT_TRUE(status.ok()) << status;
+  ExpectEqualContent(pair_);
+}
+
 TEST_F(ApplierRecovery, LargeTransactionPassesInParts) {
   MakeTable();
   ApplierOptions options = Options();
