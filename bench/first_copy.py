@@ -31,10 +31,10 @@ def look(server, database):
 
 def source(servers, scale, say):
     """Makes the database where it is not there yet."""
-    server = servers.source
     name = f"first_copy_{scale}"
+    servers.use_source(name)
+    server = servers.source
     facts = servers.directory / "sources" / f"{name}.json"
-    facts.parent.mkdir(exist_ok=True)
     if not (facts.exists() and server.has_database(name)):
         say(f"making the database of the first copy at scale {scale} ...")
         facts.unlink(missing_ok=True)

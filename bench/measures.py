@@ -55,6 +55,7 @@ def stream(options, servers, say):
 
 
 def lone(options, servers, say):
+    servers.use_source("latency")
     makers = stream_makers(options)
     field = [makers[name](name) for name in options.contestants]
     results = in_turns(

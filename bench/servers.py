@@ -145,7 +145,11 @@ class Server:
 
 
 class ServerPair:
-    """Source and target. In a directory of the user's they are kept for the next time, else they go."""
+    """A source and a target. In a directory of the user's they are kept for the next time, else they go.
+
+    Each backlog waits in a source of its own: a walsender decodes all databases' WAL, so behind the end of one backlog
+    it would go on with the next one's, and take the CPU from the contestant that still applies what was read.
+    """
 
     def __init__(self, binaries, directory=None, user="postgres"):
         self.kept = directory is not None
@@ -157,21 +161,30 @@ class ServerPair:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BenchError(f"another benchmark is running in {self.directory}") from None
-        self.source = Server(binaries, self.directory / "source", user)
+        self._binaries = binaries
+        self._user = user
+        self.source = None  # Until one is used.
         self.target = Server(binaries, self.directory / "target", user)
 
     def __enter__(self):
         try:
-            self.source.start()
             self.target.start()
         except BaseException:
             self.__exit__()
             raise
         return self
 
+    def use_source(self, name):
+        """Starts the source of this name, which is made where there is none, in place of the one before."""
+        if self.source is not None:
+            self.source.stop()
+        self.source = Server(self._binaries, self.directory / "sources" / name, self._user)
+        self.source.start()
+
     def __exit__(self, *_):
         for server in (self.source, self.target):
-            server.stop()
+            if server is not None:
+                server.stop()
         self._lock.close()
         if not self.kept:
             shutil.rmtree(self.directory, ignore_errors=True)

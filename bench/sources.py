@@ -31,17 +31,17 @@ class Source:
 
 
 class SourceStore:
-    """Keeps what was made: the databases and slots in the cluster, the facts in a file beside it."""
+    """Keeps what was made: database and slot in a cluster, the facts in a file beside it."""
 
     def __init__(self, servers, say):
         self._servers = servers
         self._folder = servers.directory / "sources"
-        self._folder.mkdir(exist_ok=True)
         self._say = say
 
     def get(self, workload, scale):
         name = f"{workload.name}_{scale}"
         facts = self._folder / f"{name}.json"
+        self._servers.use_source(name)
         slot_there = self._servers.source.value(
             "postgres", f"SELECT count(*) FROM pg_replication_slots WHERE slot_name = '{name}'") == "1"
         if facts.exists() and slot_there:
