@@ -1,6 +1,8 @@
 // Tested by tests/apply/net_changes_test.cc.
 #include "apply/net_changes.h"
 
+#include <xxhash.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -27,6 +29,10 @@ bool HasIdentityAlwaysOutside(const MappedTable& table) {
 
 }  // namespace
 
+std::size_t NetChanges::KeyHash::operator()(std::string_view key) const {
+  return XXH3_64bits(key.data(), key.size());
+}
+
 NetChanges::NetChanges(const MappedTable& table)
     : table_(&table),
       updates_alone_(HasIdentityAlwaysOutside(table)),
@@ -43,10 +49,11 @@ void NetChanges::Clear() {
 // (whose error is found by who applies it by itself).
 bool NetChanges::Load(const TupleView& tuple, std::vector<ColumnView>& columns) {
   if (tuple.size() != table_->relation->columns.size()) return false;
-  columns.clear();
+  columns.resize(tuple.size());
+  std::size_t next = 0;
   for (const ColumnView column : tuple) {
-    const std::size_t i = columns.size();
-    columns.push_back(column);
+    const std::size_t i = next++;
+    columns[i] = column;
     if (!HasValue(column) || column.kind == kinds_[i] || table_->target_column[i] == kNoColumn) continue;
     const TargetColumn& target = table_->target.columns[table_->target_column[i]];
     const bool fits = column.kind == ColumnKind::kText ||
@@ -93,25 +100,28 @@ bool NetChanges::Take(const Event& event) {
       return column.kind == ColumnKind::kUnchangedToast;
     });
   }
-  auto found = index_.find(key);
-  const bool is_new = found == index_.end();
-  Row fresh;
-  Row& row = is_new ? fresh : rows_[found->second];
-  const bool known = !is_new;
+  const auto next = static_cast<std::uint32_t>(rows_.size());
+  const auto found = index_.lazy_emplace(key, [&](const auto& construct) { construct(Keep(key), next); });
+  const bool known = found->second != next;
+  if (!known) rows_.emplace_back().key = found->first;
+  Row& row = rows_[found->second];
   if (known && row.effect == Effect::kNothing && event.kind != EventKind::kInsert) return false;
   const bool taken = event.kind == EventKind::kInsert   ? TakeInsert(row, event)
                      : event.kind == EventKind::kUpdate ? TakeUpdate(row, event)
                                                         : TakeDelete(row, event);
-  if (!taken || known) return taken;
-  if (table_->row_key.size() > 1) {
-    char* const kept = static_cast<char*>(key_bytes_.allocate(key.size(), 1));
-    std::memcpy(kept, key.data(), key.size());
-    key = {kept, key.size()};
+  if (!taken && !known) {
+    index_.erase(found);
+    rows_.pop_back();
   }
-  fresh.key = key;
-  index_.emplace(key, static_cast<std::uint32_t>(rows_.size()));
-  rows_.push_back(fresh);
-  return true;
+  return taken;
+}
+
+// A key of one column stays where it is, in the segment.
+std::string_view NetChanges::Keep(std::string_view key) {
+  if (table_->row_key.size() == 1) return key;
+  char* const kept = static_cast<char*>(key_bytes_.allocate(key.size(), 1));
+  std::memcpy(kept, key.data(), key.size());
+  return {kept, key.size()};
 }
 
 bool NetChanges::TakeInsert(Row& row, const Event& event) {

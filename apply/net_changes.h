@@ -64,6 +64,7 @@ class NetChanges {
   bool TakeUpdate(Row& row, const Event& event);
   bool TakeDelete(Row& row, const Event& event);
   void Merge(Row& row);
+  std::string_view Keep(std::string_view key);
   bool SetsAnything() const;
 
   const MappedTable* table_;
@@ -72,7 +73,10 @@ class NetChanges {
 
   std::pmr::monotonic_buffer_resource key_bytes_;
   std::string key_scratch_;
-  absl::flat_hash_map<std::string_view, std::uint32_t> index_;
+  struct KeyHash {
+    std::size_t operator()(std::string_view key) const;
+  };
+  absl::flat_hash_map<std::string_view, std::uint32_t, KeyHash> index_;  // Into rows_.
   std::vector<Row> rows_;
   std::vector<std::vector<ColumnView>> merged_;
   // Of the event in hand.

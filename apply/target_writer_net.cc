@@ -1,5 +1,6 @@
 // Net effects to statements about many rows. Tested by tests/apply/applier_net_test.cc.
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "apply/target_writer.h"
@@ -13,10 +14,31 @@ using Row = NetChanges::Row;
 constexpr std::size_t kRowsPerChunk = 4096;
 constexpr std::size_t kBytesPerChunk = 256 << 10;
 
-// Shorter first: numbers as text come in their order then, and neighbours in the table are written together.
-bool KeyIsLess(const Row* a, const Row* b) {
-  if (a->key.size() != b->key.size()) return a->key.size() < b->key.size();
-  return a->key < b->key;
+// A row in the order in which statements name them: neighbours in the table are written together. Shorter
+// keys come first, which puts numbers as text into their order.
+class Ordered {
+ public:
+  explicit Ordered(const Row& row) : row_(&row), size_(row.key.size()) {
+    std::memcpy(&beginning_, row.key.data(), std::min(size_, sizeof beginning_));
+    beginning_ = __builtin_bswap64(beginning_);
+  }
+  const Row* row() const { return row_; }
+  friend bool operator<(const Ordered& a, const Ordered& b) {
+    if (a.size_ != b.size_) return a.size_ < b.size_;
+    if (a.beginning_ != b.beginning_) return a.beginning_ < b.beginning_;
+    return a.size_ > sizeof beginning_ && a.row_->key < b.row_->key;
+  }
+
+ private:
+  const Row* row_;
+  std::size_t size_;
+  std::uint64_t beginning_ = 0;  // Of the key, so that most comparisons need not look for it.
+};
+
+std::vector<Ordered> InOrder(const std::vector<Row>& rows) {
+  std::vector<Ordered> ordered(rows.begin(), rows.end());
+  if (!std::is_sorted(ordered.begin(), ordered.end())) std::sort(ordered.begin(), ordered.end());
+  return ordered;
 }
 
 std::string UpdateRoles(const NetChanges& net, const Row& row) {
@@ -62,12 +84,9 @@ struct Sorted {
 };
 
 Sorted Sort(const NetChanges& net) {
-  std::vector<const Row*> rows;
-  rows.reserve(net.rows().size());
-  for (const Row& row : net.rows()) rows.push_back(&row);
-  std::sort(rows.begin(), rows.end(), KeyIsLess);
   Sorted sorted;
-  for (const Row* row : rows) {
+  for (const Ordered& ordered : InOrder(net.rows())) {
+    const Row* const row = ordered.row();
     switch (row->effect) {
       case Row::Effect::kNothing:
         break;
