@@ -50,6 +50,7 @@ class Applier::Impl {
   absl::Status Finish(absl::Time deadline);
   absl::StatusOr<Lsn> Restart();
   void Push(Segment segment);
+  void Idle(Lsn wal_end);
 
   bool replica_role() const { return replica_role_; }
   Progress& progress() { return progress_; }
@@ -102,6 +103,11 @@ void Applier::Impl::Push(Segment segment) {
   }
   const auto shared = std::make_shared<const Segment>(std::move(segment));
   for (const std::unique_ptr<Lane>& lane : lanes_) lane->Push(shared);
+}
+
+void Applier::Impl::Idle(Lsn wal_end) {
+  progress_.Idle(wal_end);
+  for (const std::unique_ptr<Lane>& lane : lanes_) lane->Idle();
 }
 
 absl::StatusOr<Lsn> Applier::Impl::Restart() {
@@ -215,7 +221,7 @@ void Applier::Push(Segment segment) {
   impl_->Push(std::move(segment));
 }
 void Applier::Idle(Lsn wal_end) {
-  impl_->progress().Idle(wal_end);
+  impl_->Idle(wal_end);
 }
 void Applier::HurryConfirmation() {
   impl_->fence().Hurry();

@@ -37,7 +37,7 @@ struct ApplierOptions {
   bool only_listed = false;
   OnMissingRow on_missing_row = OnMissingRow::kCount;
   OnConflict on_conflict = OnConflict::kStop;
-  std::size_t batch_bytes = 4 << 20;      // A batch is closed at this size, or as soon as its lane is free.
+  std::size_t batch_bytes = 16 << 20;     // A batch is closed at this size, or as soon as its lane is free.
   std::size_t in_flight_bytes = 8 << 20;  // Sent to the target and not yet answered.
   absl::Duration fence_interval = absl::Milliseconds(200);
   absl::Duration retry_for = absl::Minutes(10);

@@ -39,6 +39,13 @@ void Lane::StartThread() {
 void Lane::Push(std::shared_ptr<const Segment> segment) {
   const absl::MutexLock lock(&mutex_);
   incoming_.push_back(std::move(segment));
+  idle_ = false;
+  changed_.SignalAll();
+}
+
+void Lane::Idle() {
+  const absl::MutexLock lock(&mutex_);
+  if (std::exchange(idle_, true)) return;
   changed_.SignalAll();
 }
 

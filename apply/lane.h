@@ -60,6 +60,8 @@ class Lane {
 
   // The rest: any thread.
   void Push(std::shared_ptr<const Segment> segment);
+  // The source has nothing more for now: what was pushed waits for nothing.
+  void Idle();
   // See SegmentSink::Restart().
   absl::StatusOr<Lsn> Restart();
   // Reads the position back when it is free: the target may have lost it.
@@ -96,7 +98,7 @@ class Lane {
   absl::Status AwaitChain(std::size_t unanswered);
   void TakeCommitted();
   absl::Status Unchain(const absl::Status& error);
-  bool Lingers() const;
+  bool Lingers() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   absl::Status ApplyOrReplay(Batch batch);
   absl::Status ReplayRefused(Batch batch, const absl::Status& refusal);
@@ -192,6 +194,7 @@ class Lane {
   absl::Mutex mutex_;
   absl::CondVar changed_;
   std::deque<std::shared_ptr<const Segment>> incoming_ ABSL_GUARDED_BY(mutex_);
+  bool idle_ ABSL_GUARDED_BY(mutex_) = false;
   bool restart_wanted_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<absl::StatusOr<Lsn>> restart_result_ ABSL_GUARDED_BY(mutex_);
   bool recheck_ ABSL_GUARDED_BY(mutex_) = false;

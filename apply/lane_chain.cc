@@ -21,7 +21,7 @@ constexpr absl::Duration kGathering = absl::Milliseconds(100);
 }  // namespace
 
 bool Lane::Lingers() const {
-  return absl::Now() < linger_until_ && builder_.bytes() < context_.options.batch_bytes &&
+  return !idle_ && absl::Now() < linger_until_ && builder_.bytes() < context_.options.batch_bytes &&
          !context_.budget.exhausted();
 }
 

@@ -22,7 +22,7 @@ struct FollowOptions {
   int lanes = 0;                    // 0: as many as suit.
   OnMissingRow on_missing_row = OnMissingRow::kCount;
   OnConflict on_conflict = OnConflict::kStop;
-  std::size_t batch_bytes = std::size_t{4} << 20;
+  std::size_t batch_bytes = ApplierOptions{}.batch_bytes;
   absl::Duration retry_for = absl::Minutes(10);
 };
 

@@ -66,7 +66,8 @@ void AddStreamFlags(CLI::App& command, StreamFlags& flags) {
   command
       .add_option(
           "--streaming", flags.streaming,
-          "Take large transactions while they are in progress (14+) and keep them here until they commit")
+          "Take large transactions while they are in progress (14+) and keep them here until they commit, "
+          "instead of on the source's disk; auto: off, which is as soon done and needs less memory")
       ->check(CLI::IsMember({"auto", "on", "off"}))
       ->capture_default_str();
   AddBytesOption(command, "--batch-bytes", flags.batch_bytes, 64 << 10,
@@ -117,7 +118,7 @@ absl::StatusOr<MigrationOptions> MakeMigrationOptions(const Globals& globals, co
   options.follow.wishes.proto_version = 4;
   options.follow.wishes.binary = flags.binary == "on";
   options.follow.binary_if_it_suits = flags.binary == "auto";
-  options.follow.wishes.streaming = flags.stream.streaming == "off" ? Streaming::kOff : Streaming::kOn;
+  options.follow.wishes.streaming = flags.stream.streaming == "on" ? Streaming::kOn : Streaming::kOff;
   options.follow.on_missing_row =
       flags.stream.on_missing_row == "stop" ? OnMissingRow::kStop : OnMissingRow::kCount;
   options.follow.on_conflict =

@@ -20,7 +20,7 @@ struct StreamFlags {
   std::string until;  // "", "caught-up" or an LSN
   std::string lanes = "auto";
   std::string streaming = "auto";
-  std::size_t batch_bytes = std::size_t{4} << 20;
+  std::size_t batch_bytes = FollowOptions{}.batch_bytes;
   std::string on_missing_row = "count";
   std::string on_conflict = "stop";
   std::string metrics_listen;
