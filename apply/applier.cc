@@ -18,6 +18,11 @@ namespace {
 // Who ends a run waits for that.
 constexpr absl::Duration kLevelling = absl::Seconds(5);
 
+// With such a part of the memory budget in use it is not the source that limits. A lane that has nothing to
+// do would cost both: in the source's cores where everything is on one machine, in contention over tables
+// that rows are only appended to.
+constexpr std::size_t kBehindShare = 8;
+
 absl::StatusOr<Connection> Connect(const ApplierOptions& options, const StopSignal* stop) {
   ConnectOptions connect;
   connect.conninfo = options.target;
@@ -31,7 +36,7 @@ absl::StatusOr<Connection> Connect(const ApplierOptions& options, const StopSign
 class Applier::Impl {
  public:
   Impl(ApplierOptions options, std::vector<TableName> tables, MemoryBudget& budget, const StopSignal& stop,
-       std::function<void(const ApplierEvent&)> observe, bool replica_role)
+       std::function<void(const ApplierEvent&)> observe, bool replica_role, bool may_add_lane)
       : options_(std::move(options)),
         tables_(std::move(tables)),
         budget_(budget),
@@ -42,6 +47,7 @@ class Applier::Impl {
         progress_(options_.lanes),
         tally_(options_.lanes),
         replica_role_(replica_role),
+        may_add_lane_(may_add_lane),
         fence_(options_, progress_, tally_, abort_, [this] { Recheck(); }) {}
 
   ~Impl() { abort_.Request(); }
@@ -58,10 +64,15 @@ class Applier::Impl {
   Fence& fence() { return fence_; }
 
  private:
+  // On the fence's thread.
   void Recheck() {
+    const absl::MutexLock lock(&lanes_mutex_);
     for (const std::unique_ptr<Lane>& lane : lanes_) lane->Recheck();
   }
 
+  LaneContext context();
+  absl::Status AddLane();
+  void AddLaneIfBehind();
   absl::Status BeginDealing(const std::vector<Lsn>& positions);
   bool LevelLanes(absl::Time deadline);
 
@@ -77,16 +88,26 @@ class Applier::Impl {
   Progress progress_;
   Tally tally_;
   const bool replica_role_;
-  std::vector<std::unique_ptr<Lane>> lanes_;
+  bool may_add_lane_;
+  Lsn pushed_end_;       // Of the last whole transaction.
+  Lsn open_commit_lsn_;  // Of one of which the rest is still to be pushed.
+  absl::Mutex lanes_mutex_;
+  std::vector<std::unique_ptr<Lane>>
+      lanes_;    // Changed under the mutex, by the session's thread, which reads without.
   Fence fence_;  // Last, so that its thread ends before the lanes that it calls are gone.
 };
 
+LaneContext Applier::Impl::context() {
+  return {options_,  tables_, budget_, catalog_, dealing_, rendezvous_,
+          progress_, tally_,  stop_,   abort_,   observe_};
+}
+
 absl::Status Applier::Impl::Start() {
-  const LaneContext context = {options_,  tables_, budget_, catalog_, dealing_, rendezvous_,
-                               progress_, tally_,  stop_,   abort_,   observe_};
   for (int number = 0; number < options_.lanes; ++number) {
-    lanes_.push_back(std::make_unique<Lane>(context, number));
-    WF_RETURN_IF_ERROR(lanes_.back()->Open().status());
+    lanes_.push_back(std::make_unique<Lane>(context(), number));
+    WF_ASSIGN_OR_RETURN(const Lsn position, lanes_.back()->Open());
+    progress_.Applied(number, position);
+    lanes_.back()->ShareWith(options_.lanes);
   }
   WF_RETURN_IF_ERROR(fence_.Open());
   progress_.Restarted(progress_.sink_progress().applied);
@@ -95,14 +116,52 @@ absl::Status Applier::Impl::Start() {
   return absl::OkStatus();
 }
 
-void Applier::Impl::Push(Segment segment) {
-  for (auto event = segment.events.rbegin(); event != segment.events.rend(); ++event) {
-    if (event->kind != EventKind::kCommit) continue;
-    progress_.Pushed(event->lsn);
-    break;
+// From the end of what was pushed on. A transaction that is open there is the first lane's.
+absl::Status Applier::Impl::AddLane() {
+  constexpr int kLanes = 2;
+  const bool inside = open_commit_lsn_.valid();
+  const Lsn joined = inside ? Lsn{open_commit_lsn_.value + 1} : pushed_end_;
+  WF_ASSIGN_OR_RETURN(Connection target, Connect(options_, &abort_));
+  WF_RETURN_IF_ERROR(walferry::AddLane(target, options_.migration, pushed_end_, joined));
+  auto added = std::make_unique<Lane>(context(), kLanes - 1);
+  if (const absl::Status opened = added->Open(inside).status(); !opened.ok()) {
+    WF_RETURN_IF_ERROR(RemoveLane(target, options_.migration));
+    return opened;
   }
+  progress_.AddLane(pushed_end_);
+  tally_.AddLane();
+  rendezvous_.AddLane();
+  dealing_.Begin(joined, pushed_end_, {});
+  added->StartThread();
+  const absl::MutexLock lock(&lanes_mutex_);
+  lanes_.push_back(std::move(added));
+  for (const std::unique_ptr<Lane>& lane : lanes_) lane->ShareWith(kLanes);
+  return absl::OkStatus();
+}
+
+void Applier::Impl::AddLaneIfBehind() {
+  if (!may_add_lane_ || budget_.used_bytes() < budget_.limit_bytes() / kBehindShare) return;
+  may_add_lane_ = false;
+  const absl::Status added = AddLane();
+  observe_({ApplierEvent::Kind::kLanes,
+            {},
+            added.ok()
+                ? "the target falls behind: a second connection applies, too"
+                : absl::StrFormat("the target falls behind, but there is no second connection to it: %s",
+                                  MessageOf(added))});
+}
+
+void Applier::Impl::Push(Segment segment) {
+  for (const Event& event : segment.events) {
+    if (event.kind == EventKind::kBegin) open_commit_lsn_ = event.lsn;
+    if (event.kind != EventKind::kCommit) continue;
+    open_commit_lsn_ = {};
+    pushed_end_ = event.lsn;
+  }
+  progress_.Pushed(pushed_end_);
   const auto shared = std::make_shared<const Segment>(std::move(segment));
   for (const std::unique_ptr<Lane>& lane : lanes_) lane->Push(shared);
+  AddLaneIfBehind();
 }
 
 void Applier::Impl::Idle(Lsn wal_end) {
@@ -123,6 +182,8 @@ absl::StatusOr<Lsn> Applier::Impl::Restart() {
   }
   const Lsn position = *std::min_element(positions.begin(), positions.end());
   progress_.Restarted(position);
+  pushed_end_ = position;
+  open_commit_lsn_ = {};
   return position;
 }
 
@@ -131,7 +192,7 @@ absl::Status Applier::Impl::BeginDealing(const std::vector<Lsn>& positions) {
   WF_ASSIGN_OR_RETURN(Connection target, Connect(options_, &abort_));
   if (*lowest == *highest) {
     WF_RETURN_IF_ERROR(ClearDealing(target, options_.migration));
-    dealing_.Begin(*highest, {});
+    dealing_.Begin(Lsn{}, *highest, {});
     return absl::OkStatus();
   }
   WF_ASSIGN_OR_RETURN(std::vector<DealtTable> recorded, LoadDealing(target, options_.migration));
@@ -143,7 +204,8 @@ absl::Status Applier::Impl::BeginDealing(const std::vector<Lsn>& positions) {
         "run once more with --binary %s, until it has caught up or is stopped",
         dealt.table.ToString(), dealt.binary ? "binary" : "text", dealt.binary ? "on" : "off");
   }
-  dealing_.Begin(*highest, std::move(recorded));
+  WF_ASSIGN_OR_RETURN(const Lsn joined, LoadJoined(target, options_.migration));
+  dealing_.Begin(joined, *highest, std::move(recorded));
   return absl::OkStatus();
 }
 
@@ -184,10 +246,10 @@ absl::StatusOr<std::unique_ptr<Applier>> Applier::Start(ApplierOptions options,
   WF_ASSIGN_OR_RETURN(const ReplicaRole role, TakeReplicaRole(target, tables));
   observe(
       {role.in_force ? ApplierEvent::Kind::kReplicaRole : ApplierEvent::Kind::kNoReplicaRole, {}, role.text});
-  const bool by_itself = role.in_force && !target.is_loopback();
-  const int wanted = options.lanes > 0 ? options.lanes : by_itself ? kSuitingLanes : 1;
+  const bool adaptive = options.lanes == 0;
+  const int wanted = adaptive ? 1 : options.lanes;
   WF_ASSIGN_OR_RETURN(const int lanes, AgreeOnLanes(target, options.migration, wanted));
-  if (lanes != wanted) {
+  if (lanes != wanted && !adaptive) {
     observe(
         {ApplierEvent::Kind::kLanes,
          {},
@@ -196,8 +258,8 @@ absl::StatusOr<std::unique_ptr<Applier>> Applier::Start(ApplierOptions options,
                          lanes, wanted)});
   }
   options.lanes = lanes;
-  auto impl =
-      std::make_unique<Impl>(std::move(options), tables, budget, stop, std::move(observe), role.in_force);
+  auto impl = std::make_unique<Impl>(std::move(options), tables, budget, stop, std::move(observe),
+                                     role.in_force, adaptive && role.in_force && lanes == 1);
   WF_RETURN_IF_ERROR(impl->Start());
   return std::unique_ptr<Applier>(new Applier(std::move(impl)));
 }

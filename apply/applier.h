@@ -24,8 +24,9 @@ struct ApplierOptions {
   std::string target;  // conninfo
   std::string application_name = "walferry";
   std::string migration;  // Whose lanes and counters.
-  // How many are wished for; 0: as many as suit. There are as many as the state says, where they do not all
-  // stand at the same position.
+  // How many are wished for; 0: one, and a second one where the target falls behind (and no trigger can fire
+  // because of rows in another order). There are as many as the state says, where they do not all stand at
+  // the same position.
   int lanes = 1;
   // The stream brings binary values where it can. As long as lanes stand at different positions it must be as
   // before.
@@ -77,11 +78,6 @@ struct ApplierEvent {
   TableName table;   // Where it is about one.
   std::string text;  // One sentence, without cell values.
 };
-
-// What options.lanes == 0 stands for, where session_replication_role = replica is in force and the target is
-// on another machine; otherwise it is one. A second lane only takes from the source's walsender what both
-// cores of a machine that holds everything can do.
-inline constexpr int kSuitingLanes = 2;
 
 class Applier : public SegmentSink {
  public:

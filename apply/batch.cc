@@ -15,10 +15,10 @@ std::size_t BytesOf(const Event& event) {
   return kEventBytes + event.old_tuple.bytes().size() + event.new_tuple.bytes().size();
 }
 
-void BatchBuilder::Reset(Lsn position) {
+void BatchBuilder::Reset(Lsn position, bool inside) {
   transactions_.clear();
   bytes_ = 0;
-  place_ = Place::kOutside;
+  place_ = inside ? Place::kSkipping : Place::kOutside;
   in_parts_ = false;
   position_ = position;
 }

@@ -62,7 +62,8 @@ class BatchBuilder {
  public:
   // Drops everything, an unfinished transaction included. Transactions that committed before `position` are
   // left out.
-  void Reset(Lsn position);
+  // inside: what is added first is the rest of a transaction that is not taken.
+  void Reset(Lsn position, bool inside = false);
 
   // kInternal where the events are not those of whole transactions one after the other.
   absl::Status Add(std::shared_ptr<const Segment> segment);

@@ -11,6 +11,7 @@ namespace walferry {
 namespace {
 
 constexpr int kNoLane = -1;
+constexpr int kFirstLane = 0;
 
 bool HasValue(const ColumnView& column) {
   return column.kind == ColumnKind::kText || column.kind == ColumnKind::kBinary;
@@ -66,8 +67,9 @@ std::optional<std::uint64_t> HashKey(const Deal& deal, const TupleView& row, con
 
 }  // namespace
 
-void Dealing::Begin(Lsn level, std::vector<DealtTable> recorded) {
+void Dealing::Begin(Lsn joined, Lsn level, std::vector<DealtTable> recorded) {
   const absl::MutexLock lock(&mutex_);
+  joined_ = joined;
   level_ = level;
   recorded_.clear();
   for (DealtTable& dealt : recorded) {
@@ -81,7 +83,7 @@ void Dealing::Begin(Lsn level, std::vector<DealtTable> recorded) {
 
 Dealing::Place Dealing::PlaceOf(Lsn commit_lsn) const {
   const absl::MutexLock lock(&mutex_);
-  return {commit_lsn < level_, together_.contains(commit_lsn)};
+  return {commit_lsn < level_, commit_lsn < joined_, together_.contains(commit_lsn)};
 }
 
 std::shared_ptr<const Deal> Dealing::Find(const Relation* relation, bool before_level) const {
@@ -166,6 +168,12 @@ absl::StatusOr<bool> Dealer::TakeShare(SourceTransaction& transaction) {
   if (place.before_level != before_level_) Forget();
   before_level_ = place.before_level;
   if (place.together) return false;
+  if (place.first_lane_alone) {
+    if (lane_ == kFirstLane) return true;
+    transaction.slices.clear();
+    transaction.bytes = 0;
+    return true;
+  }
   std::vector<Slice> slices;
   std::size_t bytes = 0;
   for (const Slice& slice : transaction.slices) {

@@ -31,12 +31,14 @@ struct Deal {
 // What is decided about the tables. Thread-safe.
 class Dealing {
  public:
-  // A stream begins. Some lane has been at `level` already, and in which shares all before it was applied
-  // stands in `recorded`. From there on tables are decided on when they are met.
-  void Begin(Lsn level, std::vector<DealtTable> recorded);
+  // A stream begins, or becomes one for several lanes. What commits before `joined` the first lane applies
+  // alone. Some lane has been at `level` already, and in which shares the rest before that was applied stands
+  // in `recorded`. From there on tables are decided on when they are met.
+  void Begin(Lsn joined, Lsn level, std::vector<DealtTable> recorded);
 
   struct Place {
     bool before_level = false;
+    bool first_lane_alone = false;
     bool together = false;  // NoteTogether() was called.
   };
   Place PlaceOf(Lsn commit_lsn) const;
@@ -55,6 +57,7 @@ class Dealing {
   };
 
   mutable absl::Mutex mutex_;
+  Lsn joined_ ABSL_GUARDED_BY(mutex_);
   Lsn level_ ABSL_GUARDED_BY(mutex_);
   std::map<TableName, DealtTable> recorded_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<const Relation*, Decided> decided_ ABSL_GUARDED_BY(mutex_);

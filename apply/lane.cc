@@ -15,9 +15,7 @@ constexpr absl::Duration kGlance = absl::Milliseconds(20);
 }  // namespace
 
 Lane::Lane(const LaneContext& context, int number)
-    : context_(context), number_(number), tables_(context.catalog) {
-  if (context.options.lanes > 1) dealer_.emplace(context.dealing, context.options.lanes, number);
-}
+    : context_(context), number_(number), tables_(context.catalog) {}
 
 Lane::~Lane() {
   Join();
@@ -34,6 +32,11 @@ void Lane::Join() {
 
 void Lane::StartThread() {
   thread_ = std::thread([this] { Run(); });
+}
+
+void Lane::ShareWith(int lanes) {
+  const absl::MutexLock lock(&mutex_);
+  lanes_ = lanes;
 }
 
 void Lane::Push(std::shared_ptr<const Segment> segment) {
@@ -136,6 +139,7 @@ void Lane::TakeIncoming() {
   {
     const absl::MutexLock lock(&mutex_);
     taken.swap(incoming_);
+    if (lanes_ > 1 && !dealer_) dealer_.emplace(context_.dealing, lanes_, number_);
   }
   for (; !taken.empty(); taken.pop_front()) {
     if (discarding_) continue;

@@ -54,11 +54,14 @@ class Lane {
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
 
-  // Connects and reads the position; then the thread may be started. On the caller's thread.
-  absl::StatusOr<ReplicaRole> Open();
+  // Connects and reads the position, which is returned; then the thread may be started. inside: what will be
+  // pushed first is the rest of a transaction in which this lane has no share. On the caller's thread.
+  absl::StatusOr<Lsn> Open(bool inside = false);
   void StartThread();
 
   // The rest: any thread.
+  // There are so many lanes, and what is pushed from now on is dealt to them. Not to be taken back.
+  void ShareWith(int lanes);
   void Push(std::shared_ptr<const Segment> segment);
   // The source has nothing more for now: what was pushed waits for nothing.
   void Idle();
@@ -194,6 +197,7 @@ class Lane {
   absl::Mutex mutex_;
   absl::CondVar changed_;
   std::deque<std::shared_ptr<const Segment>> incoming_ ABSL_GUARDED_BY(mutex_);
+  int lanes_ ABSL_GUARDED_BY(mutex_) = 1;
   bool idle_ ABSL_GUARDED_BY(mutex_) = false;
   bool restart_wanted_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<absl::StatusOr<Lsn>> restart_result_ ABSL_GUARDED_BY(mutex_);

@@ -38,12 +38,11 @@ void Lane::Say(ApplierEvent::Kind kind, std::string text, TableName table) const
   context_.observe({kind, std::move(table), std::move(text)});
 }
 
-absl::StatusOr<ReplicaRole> Lane::Open() {
+absl::StatusOr<Lsn> Lane::Open(bool inside) {
   WF_RETURN_IF_ERROR(Connect());
   WF_ASSIGN_OR_RETURN(position_, writer_->TakePosition());
-  builder_.Reset(position_);
-  context_.progress.Applied(number_, position_);
-  return role_;
+  builder_.Reset(position_, inside);
+  return position_;
 }
 
 absl::Status Lane::Connect() {

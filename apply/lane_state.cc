@@ -53,8 +53,8 @@ absl::StatusOr<int> AgreeInside(Connection& target, const std::string& name, int
 absl::Status InitializeLanes(Connection& target, const std::string& name, int lanes, Lsn position) {
   return target
       .Execute(
-          "INSERT INTO walferry.lane (migration, lane, position) "
-          "SELECT $1, lane, $3 FROM pg_catalog.generate_series(0, $2::integer - 1) lane ON CONFLICT DO "
+          "INSERT INTO walferry.lane (migration, lane, position, joined) "
+          "SELECT $1, lane, $3, $3 FROM pg_catalog.generate_series(0, $2::integer - 1) lane ON CONFLICT DO "
           "NOTHING",
           {name, std::to_string(lanes), position.ToString()})
       .status();
@@ -63,6 +63,32 @@ absl::Status InitializeLanes(Connection& target, const std::string& name, int la
 absl::StatusOr<std::vector<Lsn>> LoadLanes(Connection& target, const std::string& name) {
   return ReadPositions(
       target.Execute("SELECT position FROM walferry.lane WHERE migration = $1 ORDER BY lane", {name}));
+}
+
+absl::Status AddLane(Connection& target, const std::string& name, Lsn position, Lsn joined) {
+  return target
+      .Execute(
+          "WITH added AS (INSERT INTO walferry.lane (migration, lane, position, joined) VALUES ($1, 1, $2, "
+          "$3)) "
+          "UPDATE walferry.migration SET lanes = 2 WHERE name = $1",
+          {name, position.ToString(), joined.ToString()})
+      .status();
+}
+
+absl::Status RemoveLane(Connection& target, const std::string& name) {
+  return target
+      .Execute(
+          "WITH removed AS (DELETE FROM walferry.lane WHERE migration = $1 AND lane = 1) "
+          "UPDATE walferry.migration SET lanes = 1 WHERE name = $1",
+          {name})
+      .status();
+}
+
+absl::StatusOr<Lsn> LoadJoined(Connection& target, const std::string& name) {
+  WF_ASSIGN_OR_RETURN(
+      const Result joined,
+      target.Execute("SELECT coalesce(max(joined), '0/0') FROM walferry.lane WHERE migration = $1", {name}));
+  return Lsn::Parse(joined.Get(0, 0));
 }
 
 absl::StatusOr<int> AgreeOnLanes(Connection& target, const std::string& name, int wanted) {

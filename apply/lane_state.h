@@ -1,7 +1,7 @@
 // What the state on the target says about the lanes: how many there are, where each stands, and how the rows
 // of the tables are dealt to them.
 //
-//   walferry.lane     the position of each lane: moved by compare-and-set with the data
+//   walferry.lane     the position of each lane: moved by compare-and-set with the data; where it joined
 //   walferry.dealing  per table, while there are several lanes: by which columns its rows are dealt
 #pragma once
 
@@ -17,6 +17,14 @@ namespace walferry {
 // Sets the position of lanes [0, lanes) where there is none yet.
 absl::Status InitializeLanes(Connection& target, const std::string& name, int lanes, Lsn position);
 absl::StatusOr<std::vector<Lsn>> LoadLanes(Connection& target, const std::string& name);
+
+// A second lane, at `position`: what commits before `joined` the first one applies alone. Does not wait for
+// what the first one is doing.
+absl::Status AddLane(Connection& target, const std::string& name, Lsn position, Lsn joined);
+// Takes it back.
+absl::Status RemoveLane(Connection& target, const std::string& name);
+// Where the last one joined.
+absl::StatusOr<Lsn> LoadJoined(Connection& target, const std::string& name);
 
 // Makes the lanes `wanted` in number if all of them stand at the same position, in a transaction of its own
 // that waits for those that still move a lane. How many there are now. The caller is the migration's only

@@ -28,6 +28,11 @@ void Progress::DrainWakeups() {
   [[maybe_unused]] const ssize_t got = read(fd_, &count, sizeof count);
 }
 
+void Progress::AddLane(Lsn position) {
+  const absl::MutexLock lock(&mutex_);
+  lanes_.push_back(position);
+}
+
 void Progress::Pushed(Lsn end) {
   const absl::MutexLock lock(&mutex_);
   pushed_ = std::max(pushed_, end);

@@ -23,6 +23,9 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
+  // One more lane, at `position`.
+  void AddLane(Lsn position);
+
   // From the source side.
   void Pushed(Lsn end);    // The end LSN of the last whole transaction pushed.
   void Idle(Lsn wal_end);  // Everything before was pushed, no transaction is open.

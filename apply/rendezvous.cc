@@ -13,6 +13,11 @@ constexpr absl::Duration kGlance = absl::Milliseconds(20);
 
 }  // namespace
 
+void Rendezvous::AddLane() {
+  const absl::MutexLock lock(&mutex_);
+  lanes_.emplace_back();
+}
+
 bool Rendezvous::AllHaveCome() const {
   return std::all_of(lanes_.begin(), lanes_.end(), [](const Place& place) { return place.here; });
 }

@@ -15,6 +15,9 @@ class Rendezvous {
  public:
   explicit Rendezvous(int lanes) : lanes_(static_cast<std::size_t>(lanes)) {}
 
+  // One more. Nobody waits yet.
+  void AddLane();
+
   enum class Outcome {
     kMet,
     kInterrupted,  // This lane has not been waiting any more since before all had come.

@@ -113,6 +113,7 @@ TableCounters& TableCounters::operator+=(const TableCounters& other) {
   truncates += other.truncates;
   missing_rows += other.missing_rows;
   conflicts += other.conflicts;
+  one_by_one += other.one_by_one;
   return *this;
 }
 
@@ -192,7 +193,7 @@ absl::StatusOr<std::vector<TableRecord>> LoadTables(Connection& target, const st
   WF_ASSIGN_OR_RETURN(
       Result rows,
       target.Execute("SELECT schema_name, table_name, phase, position, rows, bytes, inserts, updates, "
-                     "deletes, truncates, missing_rows, conflicts FROM walferry.table_state "
+                     "deletes, truncates, missing_rows, conflicts, one_by_one FROM walferry.table_state "
                      "WHERE migration = $1 ORDER BY schema_name, table_name",
                      {name}));
   std::vector<TableRecord> tables;
@@ -204,8 +205,8 @@ absl::StatusOr<std::vector<TableRecord>> LoadTables(Connection& target, const st
     WF_ASSIGN_OR_RETURN(record.position, GetLsn(rows, row, 3));
     record.rows = rows.GetInt(row, 4);
     record.bytes = rows.GetInt(row, 5);
-    record.counters = {rows.GetInt(row, 6), rows.GetInt(row, 7),  rows.GetInt(row, 8),
-                       rows.GetInt(row, 9), rows.GetInt(row, 10), rows.GetInt(row, 11)};
+    record.counters = {rows.GetInt(row, 6),  rows.GetInt(row, 7),  rows.GetInt(row, 8), rows.GetInt(row, 9),
+                       rows.GetInt(row, 10), rows.GetInt(row, 11), rows.GetInt(row, 12)};
     tables.push_back(std::move(record));
   }
   return tables;
@@ -305,7 +306,7 @@ absl::Status AddCounters(Connection& target, const std::string& name,
     rows.push_back({table.schema, table.name, std::to_string(counted.inserts),
                     std::to_string(counted.updates), std::to_string(counted.deletes),
                     std::to_string(counted.truncates), std::to_string(counted.missing_rows),
-                    std::to_string(counted.conflicts)});
+                    std::to_string(counted.conflicts), std::to_string(counted.one_by_one)});
   }
   return ExecuteWithRows(
       target, name,
@@ -313,9 +314,10 @@ absl::Status AddCounters(Connection& target, const std::string& name,
       "updates = t.updates + v.updates::bigint, deletes = t.deletes + v.deletes::bigint, "
       "truncates = t.truncates + v.truncates::bigint, missing_rows = t.missing_rows + "
       "v.missing_rows::bigint, "
-      "conflicts = t.conflicts + v.conflicts::bigint FROM",
+      "conflicts = t.conflicts + v.conflicts::bigint, one_by_one = t.one_by_one + v.one_by_one::bigint FROM",
       rows,
-      "v (schema_name, table_name, inserts, updates, deletes, truncates, missing_rows, conflicts) "
+      "v (schema_name, table_name, inserts, updates, deletes, truncates, missing_rows, conflicts, "
+      "one_by_one) "
       "WHERE t.migration = $1 AND t.schema_name = v.schema_name AND t.table_name = v.table_name");
 }
 

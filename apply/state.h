@@ -74,6 +74,9 @@ struct TableCounters {
   std::int64_t truncates = 0;
   std::int64_t missing_rows = 0;  // UPDATEs and DELETEs that found no row.
   std::int64_t conflicts = 0;     // Changes skipped under --on-conflict skip-logged.
+  // Changes by a statement of their own, the slower form: where the table's key or a value's type does not
+  // let them into one about many rows, or that one was refused.
+  std::int64_t one_by_one = 0;
   TableCounters& operator+=(const TableCounters& other);
   friend bool operator==(const TableCounters&, const TableCounters&) = default;
 };

@@ -45,6 +45,7 @@ CREATE TABLE IF NOT EXISTS walferry.lane (
   migration text NOT NULL,
   lane integer NOT NULL,
   position pg_lsn NOT NULL,
+  joined pg_lsn NOT NULL,
   epoch bigint NOT NULL DEFAULT 0,
   PRIMARY KEY (migration, lane)
 ) WITH (fillfactor = 50);
@@ -71,6 +72,7 @@ CREATE TABLE IF NOT EXISTS walferry.table_state (
   truncates bigint NOT NULL DEFAULT 0,
   missing_rows bigint NOT NULL DEFAULT 0,
   conflicts bigint NOT NULL DEFAULT 0,
+  one_by_one bigint NOT NULL DEFAULT 0,
   PRIMARY KEY (migration, schema_name, table_name)
 ) WITH (fillfactor = 70);
 CREATE TABLE IF NOT EXISTS walferry.schema_object (

@@ -5,6 +5,11 @@
 
 namespace walferry {
 
+void Tally::AddLane() {
+  const absl::MutexLock lock(&mutex_);
+  counters_.lanes.emplace_back();
+}
+
 void Tally::Add(int lane, const BatchTally& batch) {
   const absl::MutexLock lock(&mutex_);
   LaneCounters& of_lane = counters_.lanes[static_cast<std::size_t>(lane)];

@@ -24,6 +24,7 @@ class Tally {
  public:
   explicit Tally(int lanes) { counters_.lanes.resize(static_cast<std::size_t>(lanes)); }
 
+  void AddLane();
   void Add(int lane, const BatchTally& batch);
   void CountReplay();
   void CountReconnect();

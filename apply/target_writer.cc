@@ -146,6 +146,7 @@ absl::Status TargetWriter::Apply(const SourceTransaction& transaction, const Seg
     return absl::OkStatus();
   }
   pending_.push_back(change);
+  ++CountersOf(table).one_by_one;
   return Note(SendStatement());
 }
 

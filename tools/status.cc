@@ -63,7 +63,8 @@ nlohmann::ordered_json TableToJson(const TableRecord& table) {
           {"deletes", table.counters.deletes},
           {"truncates", table.counters.truncates},
           {"missing_rows", table.counters.missing_rows},
-          {"conflicts", table.counters.conflicts}};
+          {"conflicts", table.counters.conflicts},
+          {"one_by_one", table.counters.one_by_one}};
 }
 
 // Counters are of the last run, which may have had other lanes.
@@ -155,10 +156,15 @@ std::string StatusToJson(const StatusReport& report) {
                    {"bytes_per_s", runtime.bytes_per_s},
                    {"txns_per_s", runtime.txns_per_s}};
   const TableCounters totals = Totals(report.tables);
-  json["totals"] = {{"inserts", totals.inserts},           {"updates", totals.updates},
-                    {"deletes", totals.deletes},           {"truncates", totals.truncates},
-                    {"missing_rows", totals.missing_rows}, {"conflicts", totals.conflicts},
-                    {"objects_done", report.objects_done}, {"objects_total", report.objects_total}};
+  json["totals"] = {{"inserts", totals.inserts},
+                    {"updates", totals.updates},
+                    {"deletes", totals.deletes},
+                    {"truncates", totals.truncates},
+                    {"missing_rows", totals.missing_rows},
+                    {"conflicts", totals.conflicts},
+                    {"one_by_one", totals.one_by_one},
+                    {"objects_done", report.objects_done},
+                    {"objects_total", report.objects_total}};
   json["lanes"] = nlohmann::json::array();
   for (std::size_t lane = 0; lane < report.lanes.size(); ++lane) {
     json["lanes"].push_back(LaneToJson(report, lane));
@@ -204,6 +210,15 @@ std::string StatusToText(const StatusReport& report) {
   absl::StrAppendFormat(&text, "changes     %s inserts, %s updates, %s deletes, %s truncates\n",
                         FormatCount(totals.inserts), FormatCount(totals.updates), FormatCount(totals.deletes),
                         FormatCount(totals.truncates));
+  if (totals.one_by_one > 0) {
+    absl::StrAppendFormat(
+        &text, "one by one  %s changes, which is slower: the key or a type does not let them together:\n",
+        FormatCount(totals.one_by_one));
+    for (const TableRecord& table : report.tables) {
+      if (table.counters.one_by_one == 0) continue;
+      absl::StrAppendFormat(&text, "            %s: %d\n", table.table.ToString(), table.counters.one_by_one);
+    }
+  }
   if (totals.missing_rows + totals.conflicts > 0) {
     absl::StrAppendFormat(&text, "differences %s rows not found, %s conflicts skipped:\n",
                           FormatCount(totals.missing_rows), FormatCount(totals.conflicts));

@@ -159,7 +159,7 @@ TEST_F(DealingTest, WhereNothingIsDecidedNothingIsTakenApart) {
   dealing_.Decide(&t_, {{"public", "t"}, {"id"}, false});
   EXPECT_GE(LaneOf(Insert(t_, "1")), 0);
   EXPECT_EQ(LaneOf(Insert(u_, "1")), -1);
-  dealing_.Begin(Lsn{}, {});
+  dealing_.Begin(Lsn{}, Lsn{}, {});
   EXPECT_EQ(LaneOf(Insert(t_, "1")), -1);
 }
 
@@ -180,7 +180,7 @@ TEST_F(DealingTest, AnotherShapeOfATableIsDecidedOnAnew) {
 TEST_F(DealingTest, BeforeTheLevelTheRecordHolds) {
   DecideOnBoth();
   const int lane = LaneOf(Insert(t_, "1"));
-  dealing_.Begin(Lsn{200}, {{{"public", "t"}, {"a", "id"}, false}});
+  dealing_.Begin(Lsn{}, Lsn{200}, {{{"public", "t"}, {"a", "id"}, false}});
   EXPECT_EQ(LaneOf(Insert(t_, "1")), lane);
   // From there on it does not.
   SourceTransaction later = Transaction({Insert(t_, "1")}, Lsn{200});
@@ -188,6 +188,18 @@ TEST_F(DealingTest, BeforeTheLevelTheRecordHolds) {
   EXPECT_FALSE(dealer.TakeShare(later).value());
   SourceTransaction unknown = Transaction({Insert(u_, "1")});
   EXPECT_EQ(dealer.TakeShare(unknown).status().code(), absl::StatusCode::kInternal);
+}
+
+TEST_F(DealingTest, BeforeALaneJoinedTheFirstOneHasAll) {
+  Event truncate;
+  truncate.kind = EventKind::kTruncate;
+  dealing_.Begin(Lsn{200}, Lsn{250}, {{{"public", "t"}, {"a", "id"}, false}});
+  const SourceTransaction before = Transaction({Insert(u_, "1"), truncate, Insert(t_, "2")});
+  EXPECT_EQ(SharesOf(before), (std::vector<std::vector<std::size_t>>{{0, 1, 2}, {}, {}}));
+  EXPECT_TRUE(SharesOf(Transaction({truncate}, Lsn{250})).empty());
+  Dealer dealer(dealing_, kLanes, 0);
+  SourceTransaction behind = Transaction({truncate}, Lsn{200});
+  EXPECT_EQ(dealer.TakeShare(behind).status().code(), absl::StatusCode::kInternal);
 }
 
 TEST_F(DealingTest, ATransactionThatIsNotedIsNotTakenApart) {

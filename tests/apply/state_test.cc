@@ -197,8 +197,13 @@ TEST_F(State, TablesKeepPhasePositionAndCounters) {
   record.rows = 5;
   record.bytes = 6;
   ASSERT_TRUE(UpdateTable(target(), "m", record).ok());
-  const TableCounters counted{
-      .inserts = 1, .updates = 2, .deletes = 3, .truncates = 4, .missing_rows = 5, .conflicts = 6};
+  const TableCounters counted{.inserts = 1,
+                              .updates = 2,
+                              .deletes = 3,
+                              .truncates = 4,
+                              .missing_rows = 5,
+                              .conflicts = 6,
+                              .one_by_one = 7};
   ASSERT_TRUE(AddCounters(target(), "m", {{names[7], counted}, {names[8], counted}}).ok());
   ASSERT_TRUE(AddCounters(target(), "m", {{names[7], counted}}).ok());
   ASSERT_TRUE(AddCounters(target(), "m", {}).ok());
