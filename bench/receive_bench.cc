@@ -3,7 +3,6 @@
 // was made before the backlog. Source and bench must be on one machine for the walsender's figures.
 //
 //   receive_bench CONNINFO SLOT PUBLICATION UNTIL_LSN [RUNS]
-#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -15,6 +14,7 @@
 #include <sstream>
 
 #include "absl/time/clock.h"
+#include "bench/dropping_sink.h"
 #include "stream/session.h"
 
 namespace walferry {
@@ -50,42 +50,6 @@ double CpuOf(int pid) {
   return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
-class DiscardingSink final : public SegmentSink {
- public:
-  DiscardingSink(Lsn until, std::function<void()> reached)
-      : until_(until), reached_(std::move(reached)), fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
-  ~DiscardingSink() override { close(fd_); }
-
-  absl::StatusOr<Lsn> Restart() override { return Lsn{}; }
-  void Push(Segment segment) override {
-    for (const Event& event : segment.events) {
-      if (event.kind == EventKind::kCommit) progress_.applied = event.lsn;
-    }
-    Advance();
-  }
-  void Idle(Lsn wal_end) override {
-    progress_.applied = std::max(progress_.applied, wal_end);
-    Advance();
-  }
-  void HurryConfirmation() override {}
-  SinkProgress progress() const override { return progress_; }
-  absl::Status status() const override { return absl::OkStatus(); }
-  int fd() const override { return fd_; }
-  void DrainWakeups() override {}
-
- private:
-  void Advance() {
-    const bool before = progress_.confirmed < until_;
-    progress_.confirmed = progress_.applied;
-    if (before && progress_.confirmed >= until_) reached_();
-  }
-
-  const Lsn until_;
-  const std::function<void()> reached_;
-  const int fd_;
-  SinkProgress progress_;
-};
-
 [[noreturn]] void Fail(const absl::Status& status) {
   std::fprintf(stderr, "receive_bench: %s\n", status.ToString().c_str());
   std::exit(1);
@@ -118,11 +82,14 @@ class Bench {
     options_.transport = transport;
     options_.longest_nap = longest_nap;
     MemoryBudget budget(std::size_t{512} << 20);
-    const StopSignal stop;
+    StopSignal stop;
     int walsender = 0;
     Costs before;
     Costs costs;
-    DiscardingSink sink(until_, [&] { costs = Now(walsender); });
+    DroppingSink sink(until_, [&] {
+      costs = Now(walsender);
+      stop.Request();
+    });
     Session session(options_, budget, sink, stop, [&](const SessionEvent& event) {
       if (event.kind != SessionEvent::Kind::kConnected) return;
       walsender = static_cast<int>(
@@ -131,7 +98,7 @@ class Bench {
               .GetInt(0, 0));
       before = Now(walsender);
     });
-    const absl::Status status = session.Run([this] { return until_; });
+    const absl::Status status = session.Run([] { return std::nullopt; });
     if (!status.ok()) Fail(status);
     const SessionCounters& counters = session.counters();
     const auto messages = static_cast<double>(counters.messages.load());

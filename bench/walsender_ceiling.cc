@@ -2,46 +2,15 @@
 // this machine is as fast as walferry could ever be. bench/compare runs it beside walferry.
 //
 //   walsender_ceiling CONNINFO SLOT PUBLICATION LSN    ends after the first transaction at or beyond LSN
-#include <algorithm>
 #include <cstdio>
 #include <optional>
 #include <string>
 
+#include "bench/dropping_sink.h"
 #include "stream/session.h"
 
 namespace walferry {
 namespace {
-
-// Everything is durable at once.
-class DroppingSink final : public SegmentSink {
- public:
-  // Requests the stop. Both must outlive the sink.
-  DroppingSink(Lsn until, StopSignal& stop, StopSignal& never) : until_(until), stop_(stop), never_(never) {}
-
-  absl::StatusOr<Lsn> Restart() override { return Lsn{}; }
-  void Push(Segment segment) override {
-    for (const Event& event : segment.events) {
-      if (event.kind == EventKind::kCommit) Advance(event.lsn);
-    }
-  }
-  void Idle(Lsn wal_end) override { Advance(wal_end); }
-  void HurryConfirmation() override {}
-  SinkProgress progress() const override { return {.applied = position_, .confirmed = position_}; }
-  absl::Status status() const override { return absl::OkStatus(); }
-  int fd() const override { return never_.fd(); }
-  void DrainWakeups() override {}
-
- private:
-  void Advance(Lsn position) {
-    position_ = std::max(position_, position);
-    if (position_ > until_) stop_.Request();
-  }
-
-  const Lsn until_;
-  StopSignal& stop_;
-  StopSignal& never_;
-  Lsn position_;
-};
 
 int Main(int argc, char** argv) {
   const absl::StatusOr<Lsn> until = Lsn::Parse(argc == 5 ? argv[4] : "");
@@ -55,8 +24,7 @@ int Main(int argc, char** argv) {
   options.publications = {argv[3]};
   MemoryBudget budget(std::size_t{512} << 20);
   StopSignal stop;
-  StopSignal never;
-  DroppingSink sink(*until, stop, never);
+  DroppingSink sink(*until, [&] { stop.Request(); });
   Session session(options, budget, sink, stop, [](const SessionEvent&) {});
   const absl::Status status = session.Run([] { return std::nullopt; });
   if (status.ok()) return 0;
