@@ -147,8 +147,8 @@ class Server:
 class ServerPair:
     """A source and a target. In a directory of the user's they are kept for the next time, else they go.
 
-    Each backlog waits in a source of its own: a walsender decodes all databases' WAL, so behind the end of one backlog
-    it would go on with the next one's, and take the CPU from the contestant that still applies what was read.
+    Each backlog waits in a source of its own: a walsender decodes all databases' WAL, so behind the end of one
+    backlog it would go on with the next one's, and take the CPU from who still applies what was read.
     """
 
     def __init__(self, binaries, directory=None, user="postgres"):

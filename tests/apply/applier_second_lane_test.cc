@@ -51,7 +51,7 @@ TEST_F(ApplierSecondLane, JoinsWhereTheTargetFallsBehind) {
   MakeBacklog();
   RunningStream stream(pair_, Adaptive(Options()), SourceEnd(), false, kMemoryBytes);
   ASSERT_TRUE(WaitUntil([&] { return stream.applier().counters().lanes.size() == 2; }));
-  EXPECT_EQ(stream.Count(ApplierEvent::Kind::kLanes), 1);
+  EXPECT_TRUE(WaitUntil([&] { return stream.Count(ApplierEvent::Kind::kLanes) == 1; }));
   RunSql(holder, "COMMIT");
   const absl::Status status = stream.End(false);
   EXPECT_TRUE(status.ok()) << status;
