@@ -1,4 +1,6 @@
 // What the target refuses although the source had it.
+#include <utility>
+
 #include "gmock/gmock.h"
 #include "tests/apply/apply_stream.h"
 
