@@ -119,12 +119,11 @@ absl::Status Applier::Impl::Start() {
 // From the end of what was pushed on. A transaction that is open there is the first lane's.
 absl::Status Applier::Impl::AddLane() {
   constexpr int kLanes = 2;
-  const bool inside = open_commit_lsn_.valid();
-  const Lsn joined = inside ? Lsn{open_commit_lsn_.value + 1} : pushed_end_;
+  const Lsn joined = open_commit_lsn_.valid() ? Lsn{open_commit_lsn_.value + 1} : pushed_end_;
   WF_ASSIGN_OR_RETURN(Connection target, Connect(options_, &abort_));
   WF_RETURN_IF_ERROR(walferry::AddLane(target, options_.migration, pushed_end_, joined));
   auto added = std::make_unique<Lane>(context(), kLanes - 1);
-  if (const absl::Status opened = added->Open(inside).status(); !opened.ok()) {
+  if (const absl::Status opened = added->Open(open_commit_lsn_).status(); !opened.ok()) {
     WF_RETURN_IF_ERROR(RemoveLane(target, options_.migration));
     return opened;
   }

@@ -15,12 +15,15 @@ std::size_t BytesOf(const Event& event) {
   return kEventBytes + event.old_tuple.bytes().size() + event.new_tuple.bytes().size();
 }
 
-void BatchBuilder::Reset(Lsn position, bool inside) {
+void BatchBuilder::Reset(Lsn position, Lsn open_commit_lsn) {
   transactions_.clear();
   bytes_ = 0;
-  place_ = inside ? Place::kSkipping : Place::kOutside;
+  place_ = Place::kOutside;
   in_parts_ = false;
   position_ = position;
+  if (!open_commit_lsn.valid()) return;
+  place_ = Place::kInside;
+  transactions_.push_back({0, open_commit_lsn, {}, 0, {}});
 }
 
 absl::Status BatchBuilder::Add(std::shared_ptr<const Segment> segment) {

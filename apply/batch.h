@@ -62,8 +62,8 @@ class BatchBuilder {
  public:
   // Drops everything, an unfinished transaction included. Transactions that committed before `position` are
   // left out.
-  // inside: what is added first is the rest of a transaction that is not taken.
-  void Reset(Lsn position, bool inside = false);
+  // open_commit_lsn: where what is added first is the rest of a transaction, which counts as one then.
+  void Reset(Lsn position, Lsn open_commit_lsn = {});
 
   // kInternal where the events are not those of whole transactions one after the other.
   absl::Status Add(std::shared_ptr<const Segment> segment);

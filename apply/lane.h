@@ -54,9 +54,10 @@ class Lane {
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
 
-  // Connects and reads the position, which is returned; then the thread may be started. inside: what will be
-  // pushed first is the rest of a transaction in which this lane has no share. On the caller's thread.
-  absl::StatusOr<Lsn> Open(bool inside = false);
+  // Connects and reads the position, which is returned; then the thread may be started. open_commit_lsn: where
+  // what will be pushed first is the rest of a transaction, in which this lane has no share. On the caller's
+  // thread.
+  absl::StatusOr<Lsn> Open(Lsn open_commit_lsn = {});
   void StartThread();
 
   // The rest: any thread.

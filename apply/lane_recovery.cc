@@ -38,10 +38,10 @@ void Lane::Say(ApplierEvent::Kind kind, std::string text, TableName table) const
   context_.observe({kind, std::move(table), std::move(text)});
 }
 
-absl::StatusOr<Lsn> Lane::Open(bool inside) {
+absl::StatusOr<Lsn> Lane::Open(Lsn open_commit_lsn) {
   WF_RETURN_IF_ERROR(Connect());
   WF_ASSIGN_OR_RETURN(position_, writer_->TakePosition());
-  builder_.Reset(position_, inside);
+  builder_.Reset(position_, open_commit_lsn);
   return position_;
 }
 

@@ -65,6 +65,18 @@ TEST_F(ApplierSecondLane, JoinsWhereTheTargetFallsBehind) {
   EXPECT_EQ(LanePositions().size(), 1U);
 }
 
+TEST_F(ApplierSecondLane, HasNoShareInTheTransactionThatIsOpenWhenItJoins) {
+  MakeTables();
+  pair_.RunOnSource("INSERT INTO t SELECT -i, i, repeat('y', 500) FROM generate_series(1, 20000) i");
+  RunningStream stream(pair_, Adaptive(Options()), SourceEnd(), false, kMemoryBytes);
+  const absl::Status status = stream.End(false);
+  EXPECT_TRUE(status.ok()) << status;
+  ExpectEqualContent(pair_);
+  ASSERT_EQ(stream.applier().counters().lanes.size(), 2U);
+  EXPECT_EQ(stream.applier().counters().lanes[1].changes, 0U);
+  EXPECT_EQ(LanePositions()[0], LanePositions()[1]);
+}
+
 TEST_F(ApplierSecondLane, IsNotNeededWhereTheTargetKeepsUp) {
   MakeTables();
   for (int i = 0; i < 20; ++i) pair_.RunOnSource("UPDATE t SET n = n + 1 WHERE id < 100");

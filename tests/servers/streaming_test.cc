@@ -15,6 +15,11 @@ class Streamed : public MigrationTest {
     Publish();
     RunOnSource("INSERT INTO t VALUES (1, 'before'), (2, 'before')");
   }
+  std::vector<std::string> StreamingArguments() const {
+    std::vector<std::string> arguments = SlotArguments();
+    arguments.insert(arguments.end(), {"--streaming", "on"});
+    return arguments;
+  }
   // Rows [from, to], far beyond what the source keeps in memory.
   static std::string Insert(int from, int to) {
     return "INSERT INTO t SELECT i, repeat(md5(i::text), 10) FROM generate_series(" + std::to_string(from) +
@@ -32,7 +37,7 @@ class Streamed : public MigrationTest {
 };
 
 TEST_F(Streamed, TransactionIsAppliedAtItsCommitAndOthersMeanwhile) {
-  Begin("stream", SlotArguments());
+  Begin("stream", StreamingArguments());
   Connection open = MustConnect(pair_.source_conninfo());
   RunSql(open, "BEGIN");
   RunSql(open,
@@ -50,7 +55,7 @@ TEST_F(Streamed, TransactionIsAppliedAtItsCommitAndOthersMeanwhile) {
 }
 
 TEST_F(Streamed, SeveralAtOnceAndOneThatIsRolledBack) {
-  Begin("stream", SlotArguments());
+  Begin("stream", StreamingArguments());
   Connection first = MustConnect(pair_.source_conninfo());
   Connection second = MustConnect(pair_.source_conninfo());
   Connection rolled_back = MustConnect(pair_.source_conninfo());
@@ -72,14 +77,14 @@ TEST_F(Streamed, SeveralAtOnceAndOneThatIsRolledBack) {
 
 TEST_F(Streamed, KilledWhileATransactionIsInProgress) {
   Connection open = MustConnect(pair_.source_conninfo());
-  WalferryProcess& stream = Begin("stream", SlotArguments());
+  WalferryProcess& stream = Begin("stream", StreamingArguments());
   RunSql(open, "BEGIN");
   RunSql(open, Insert(3, 2000));
   ExpectStreamed();
   stream.Kill();
   RunSql(open, Insert(3000, 4000));
   RunSql(open, "COMMIT");
-  Stream();
+  Stream({"--streaming", "on"});
   ExpectSameRows();
 }
 
@@ -88,7 +93,7 @@ TEST_F(Streamed, SavepointsThatAreReleased) {
               "SAVEPOINT s2; UPDATE t SET a = 's2' WHERE id < "
               "20; RELEASE s2; SAVEPOINT s3; DELETE FROM t WHERE id % 7 = 0;" +
               Insert(2000, 2500) + "COMMIT");
-  Stream();
+  Stream({"--streaming", "on"});
   ExpectSameRows();
   ExpectStreamed();
 }
@@ -101,7 +106,7 @@ TEST_F(Streamed, SavepointsThatAreRolledBackInAndOutOfOrder) {
               "RELEASE s2; SAVEPOINT s3;" + Insert(4001, 4500) + "ROLLBACK TO s1;" + Insert(4501, 5000) +
               "SAVEPOINT s4; DELETE FROM t WHERE id = 4501; COMMIT");
   RunOnSource("BEGIN;" + Insert(6001, 6500) + "SAVEPOINT s1;" + Insert(6501, 7000) + "ROLLBACK");
-  Stream();
+  Stream({"--streaming", "on"});
   ExpectSameRows();
   EXPECT_EQ(Target("SELECT count(*) FROM t"), "1499");
   ExpectStreamed();
@@ -113,7 +118,7 @@ TEST_F(Streamed, ColumnsAddedInsideTheTransaction) {
               "1000) i; ALTER TABLE t ADD d int; INSERT INTO t SELECT i, 'd', -i, 2 * i FROM "
               "generate_series(1001, 1500) i; COMMIT");
   RunOnSource("INSERT INTO t VALUES (2001, 'after', 1, 2)");
-  Stream();
+  Stream({"--streaming", "on"});
   ExpectSame("SELECT count(*), sum(id), sum(c), sum(d), count(c), count(d) FROM t");
   EXPECT_EQ(Target("SELECT c, d FROM t WHERE id = 2001"), "1|2");
   ExpectStreamed();
@@ -125,7 +130,7 @@ TEST_F(Streamed, ColumnsAddedInsideARolledBackSavepoint) {
               "generate_series(501, 1500) i; ROLLBACK TO s1;" +
               Insert(2001, 2500) + "COMMIT");
   RunOnSource("INSERT INTO t VALUES (3001, 'after')");
-  Stream();
+  Stream({"--streaming", "on"});
   ExpectSameRows();
   EXPECT_EQ(Target("SELECT count(c) FROM t"), "0");
   ExpectStreamed();
@@ -134,7 +139,7 @@ TEST_F(Streamed, ColumnsAddedInsideARolledBackSavepoint) {
 TEST_F(Streamed, TruncationInsideTheTransaction) {
   RunOnSource("INSERT INTO small VALUES (1)");
   RunOnSource("BEGIN;" + Insert(3, 1000) + "TRUNCATE t, small;" + Insert(2001, 3000) + "COMMIT");
-  Stream();
+  Stream({"--streaming", "on"});
   ExpectSameRows();
   EXPECT_EQ(Target("SELECT count(*) FROM t"), "1000");
   EXPECT_EQ(Target("SELECT count(*) FROM small"), "0");
