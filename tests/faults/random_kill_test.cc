@@ -44,6 +44,8 @@ std::uint64_t Seed() {
 // Runs `walferry migrate` again and again, and ends it.
 class Siege {
  public:
+  // lanes: kAdaptive: one, and a second one where the target falls behind.
+  static constexpr int kAdaptive = 0;
   Siege(DatabasePair& pair, std::uint64_t seed, int lanes)
       : lanes_(lanes),
         random_(seed),
@@ -79,7 +81,7 @@ class Siege {
   // What a last run has to say, too, to go on where the lanes stand.
   std::vector<std::string> LastArguments() const {
     if (lanes_ == 1) return {};
-    return {"--binary", binary_, "--lanes", std::to_string(lanes_)};
+    return {"--binary", binary_, "--lanes", LanesText(lanes_)};
   }
 
   int kills() const { return kills_; }
@@ -97,6 +99,7 @@ class Siege {
   }
 
  private:
+  static std::string LanesText(int lanes) { return lanes == kAdaptive ? "auto" : std::to_string(lanes); }
   int Draw(int low, int high) { return std::uniform_int_distribution<int>(low, high)(random_); }
   const char* Choose(std::initializer_list<const char*> choices) {
     return choices.begin()[Draw(0, static_cast<int>(choices.size()) - 1)];
@@ -111,10 +114,10 @@ class Siege {
     // Another number counts where the lanes are level.
     const int lanes = lanes_ > 2 && Draw(0, 3) == 0 ? 3 : lanes_;
     return {"--memory",
-            Choose({"32MB", "64MB", "512MB"}),
+            lanes_ == kAdaptive ? "32MB" : Choose({"32MB", "64MB", "512MB"}),
             "migrate",
             "--lanes",
-            std::to_string(lanes),
+            LanesText(lanes),
             "--batch-bytes",
             lanes_ == 1 ? Choose({"64kB", "1MB", "4MB"}) : Choose({"64kB", "64kB", "1MB"}),
             "--streaming",
@@ -206,7 +209,7 @@ TEST(TableShapes, TakeTheirStatements) {
 
 class RandomKill : public testing::TestWithParam<int> {};
 
-INSTANTIATE_TEST_SUITE_P(Lanes, RandomKill, testing::Values(1, 2, 5));
+INSTANTIATE_TEST_SUITE_P(Lanes, RandomKill, testing::Values(1, Siege::kAdaptive, 2, 5));
 
 TEST_P(RandomKill, LosesNothingAndRepeatsNothing) {
   // What comes before the stream is the same for all.
