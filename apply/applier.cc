@@ -120,7 +120,7 @@ absl::Status Applier::Impl::Start() {
 absl::Status Applier::Impl::AddLane() {
   constexpr int kLanes = 2;
   const Lsn joined = open_commit_lsn_.valid() ? Lsn{open_commit_lsn_.value + 1} : pushed_end_;
-  WF_ASSIGN_OR_RETURN(Connection target, Connect(options_, &abort_));
+  WF_ASSIGN_OR_RETURN(Connection target, Connect(options_, &stop_));
   WF_RETURN_IF_ERROR(walferry::AddLane(target, options_.migration, pushed_end_, joined));
   auto added = std::make_unique<Lane>(context(), kLanes - 1);
   if (const absl::Status opened = added->Open(open_commit_lsn_).status(); !opened.ok()) {
@@ -131,10 +131,11 @@ absl::Status Applier::Impl::AddLane() {
   tally_.AddLane();
   rendezvous_.AddLane();
   dealing_.Begin(joined, pushed_end_, {});
+  lanes_.front()->ShareWith(kLanes);
+  added->ShareWith(kLanes);
   added->StartThread();
   const absl::MutexLock lock(&lanes_mutex_);
   lanes_.push_back(std::move(added));
-  for (const std::unique_ptr<Lane>& lane : lanes_) lane->ShareWith(kLanes);
   return absl::OkStatus();
 }
 
