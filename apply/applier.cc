@@ -73,6 +73,7 @@ class Applier::Impl {
   LaneContext context();
   absl::Status AddLane();
   void AddLaneIfBehind();
+  void NotePushed(const Segment& segment);
   absl::Status BeginDealing(const std::vector<Lsn>& positions);
   bool LevelLanes(absl::Time deadline);
 
@@ -89,11 +90,10 @@ class Applier::Impl {
   Tally tally_;
   const bool replica_role_;
   bool may_add_lane_;
-  Lsn pushed_end_;       // Of the last whole transaction.
-  Lsn open_commit_lsn_;  // Of one of which the rest is still to be pushed.
+  Lsn open_commit_lsn_;  // Of a transaction of which the rest is still to be pushed.
+  // Changed under the mutex by the session's thread, which reads without.
+  std::vector<std::unique_ptr<Lane>> lanes_;
   absl::Mutex lanes_mutex_;
-  std::vector<std::unique_ptr<Lane>>
-      lanes_;    // Changed under the mutex, by the session's thread, which reads without.
   Fence fence_;  // Last, so that its thread ends before the lanes that it calls are gone.
 };
 
@@ -119,18 +119,19 @@ absl::Status Applier::Impl::Start() {
 // From the end of what was pushed on. A transaction that is open there is the first lane's.
 absl::Status Applier::Impl::AddLane() {
   constexpr int kLanes = 2;
-  const Lsn joined = open_commit_lsn_.valid() ? Lsn{open_commit_lsn_.value + 1} : pushed_end_;
+  const Lsn end = progress_.pushed();
+  const Lsn joined = open_commit_lsn_.valid() ? Lsn{open_commit_lsn_.value + 1} : end;
   WF_ASSIGN_OR_RETURN(Connection target, Connect(options_, &stop_));
-  WF_RETURN_IF_ERROR(walferry::AddLane(target, options_.migration, pushed_end_, joined));
+  WF_RETURN_IF_ERROR(walferry::AddLane(target, options_.migration, end, joined));
   auto added = std::make_unique<Lane>(context(), kLanes - 1);
   if (const absl::Status opened = added->Open(open_commit_lsn_).status(); !opened.ok()) {
     WF_RETURN_IF_ERROR(RemoveLane(target, options_.migration));
     return opened;
   }
-  progress_.AddLane(pushed_end_);
+  progress_.AddLane(end);
   tally_.AddLane();
   rendezvous_.AddLane();
-  dealing_.Begin(joined, pushed_end_, {});
+  dealing_.Begin(joined, end, {});
   lanes_.front()->ShareWith(kLanes);
   added->ShareWith(kLanes);
   added->StartThread();
@@ -151,14 +152,19 @@ void Applier::Impl::AddLaneIfBehind() {
                                   MessageOf(added))});
 }
 
-void Applier::Impl::Push(Segment segment) {
-  for (const Event& event : segment.events) {
-    if (event.kind == EventKind::kBegin) open_commit_lsn_ = event.lsn;
-    if (event.kind != EventKind::kCommit) continue;
-    open_commit_lsn_ = {};
-    pushed_end_ = event.lsn;
+// From the end, where it is found soon.
+void Applier::Impl::NotePushed(const Segment& segment) {
+  Lsn begun;
+  for (auto event = segment.events.rbegin(); event != segment.events.rend(); ++event) {
+    if (event->kind == EventKind::kBegin) open_commit_lsn_ = begun = event->lsn;
+    if (event->kind != EventKind::kCommit) continue;
+    open_commit_lsn_ = begun;
+    return progress_.Pushed(event->lsn);
   }
-  progress_.Pushed(pushed_end_);
+}
+
+void Applier::Impl::Push(Segment segment) {
+  NotePushed(segment);
   const auto shared = std::make_shared<const Segment>(std::move(segment));
   for (const std::unique_ptr<Lane>& lane : lanes_) lane->Push(shared);
   AddLaneIfBehind();
@@ -182,7 +188,6 @@ absl::StatusOr<Lsn> Applier::Impl::Restart() {
   }
   const Lsn position = *std::min_element(positions.begin(), positions.end());
   progress_.Restarted(position);
-  pushed_end_ = position;
   open_commit_lsn_ = {};
   return position;
 }

@@ -71,15 +71,14 @@ std::string TableCopyPlan::ColumnList() const {
 
 std::string TableCopyPlan::CopyOutSql(std::size_t range) const {
   const std::string table = QuoteName(record.table.schema, record.table.name);
+  const char* const format = binary ? " WITH (FORMAT binary)" : "";
   if (source_kind == 'r' && ranges.size() == 1) {
     // Of this table alone, without those that inherit from it, and the fastest form.
-    return absl::StrFormat("COPY %s (%s) TO STDOUT%s", table, ColumnList(),
-                           binary ? " WITH (FORMAT binary)" : "");
+    return absl::StrFormat("COPY %s (%s) TO STDOUT%s", table, ColumnList(), format);
   }
   const std::string rows =
       source_kind == 'r' ? absl::StrFormat("ONLY %s WHERE %s", table, ranges[range].Condition()) : table;
-  return absl::StrFormat("COPY (SELECT %s FROM %s) TO STDOUT%s", ColumnList(), rows,
-                         binary ? " WITH (FORMAT binary)" : "");
+  return absl::StrFormat("COPY (SELECT %s FROM %s) TO STDOUT%s", ColumnList(), rows, format);
 }
 
 std::string TableCopyPlan::CopyInSql(bool freeze) const {

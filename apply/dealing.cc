@@ -11,7 +11,6 @@ namespace walferry {
 namespace {
 
 constexpr int kNoLane = -1;
-constexpr int kFirstLane = 0;
 
 bool HasValue(const ColumnView& column) {
   return column.kind == ColumnKind::kText || column.kind == ColumnKind::kBinary;

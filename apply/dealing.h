@@ -21,6 +21,9 @@
 
 namespace walferry {
 
+// Applies for all what cannot be taken apart, and what came before the others joined.
+inline constexpr int kFirstLane = 0;
+
 // Of one shape of a table.
 struct Deal {
   // Published columns, ascending; empty: all rows go to one lane.

@@ -9,7 +9,6 @@
 namespace walferry {
 namespace {
 
-constexpr int kFirstLane = 0;
 constexpr Lsn kEverything{std::numeric_limits<std::uint64_t>::max()};
 
 absl::Status Apart() {

@@ -102,6 +102,11 @@ std::vector<Lsn> Progress::positions() const {
   return lanes_;
 }
 
+Lsn Progress::pushed() const {
+  const absl::MutexLock lock(&mutex_);
+  return pushed_;
+}
+
 Lsn Progress::fenced() const {
   const absl::MutexLock lock(&mutex_);
   return fenced_;

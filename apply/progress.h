@@ -48,6 +48,7 @@ class Progress {
 
   SinkProgress sink_progress() const;
   std::vector<Lsn> positions() const;  // By lane.
+  Lsn pushed() const;
   Lsn fenced() const;
   bool wants_restart() const;
   absl::Status status() const;

@@ -87,10 +87,9 @@ void Report(benchmark::State& state, std::size_t bytes, std::size_t allocations)
   state.counters["allocations"] = static_cast<double>(allocations) / iterations / kChanges;
 }
 
-// Argument: different rows.
-void BM_NetUpdates(benchmark::State& state) {
+void TakeChanges(benchmark::State& state, EventKind kind, int rows) {
   const std::unique_ptr<Shape> shape = WideTable();
-  const Changes changes(*shape, EventKind::kUpdate, static_cast<int>(state.range(0)));
+  const Changes changes(*shape, kind, rows);
   NetChanges net(shape->table);
   bool taken = true;
   const std::size_t before = AllocationCount();
@@ -102,21 +101,15 @@ void BM_NetUpdates(benchmark::State& state) {
   if (!taken) state.SkipWithError("a change was not taken");
   Report(state, changes.bytes(), AllocationCount() - before);
 }
+
+// Argument: different rows.
+void BM_NetUpdates(benchmark::State& state) {
+  TakeChanges(state, EventKind::kUpdate, static_cast<int>(state.range(0)));
+}
 BENCHMARK(BM_NetUpdates)->Arg(20)->Arg(1000)->Arg(kChanges);
 
 void BM_NetInserts(benchmark::State& state) {
-  const std::unique_ptr<Shape> shape = WideTable();
-  const Changes changes(*shape, EventKind::kInsert, kChanges);
-  NetChanges net(shape->table);
-  bool taken = true;
-  const std::size_t before = AllocationCount();
-  for (auto _ : state) {
-    for (const Event& event : changes.events()) taken = net.Take(event) && taken;
-    benchmark::DoNotOptimize(net.rows().data());
-    net.Clear();
-  }
-  if (!taken) state.SkipWithError("a change was not taken");
-  Report(state, changes.bytes(), AllocationCount() - before);
+  TakeChanges(state, EventKind::kInsert, kChanges);
 }
 BENCHMARK(BM_NetInserts);
 
