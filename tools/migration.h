@@ -94,7 +94,9 @@ class Migration {
   absl::Status SchemaPhase(const std::string& snapshot);
   absl::Status ForgetCopiedTables();
   absl::Status CopyPhase(const std::string& snapshot, Lsn position);
-  absl::Status CopyListed(const TableCopyOptions& options, const std::vector<TableRecord>& tables);
+  absl::Status CopyRewritten(TableCopyOptions options);
+  absl::Status CopyListed(const TableCopyOptions& options,
+                          const std::function<bool(const TableRecord&)>& is_listed);
   absl::Status BeginEarlyIndexes(const std::vector<TableRecord>& tables);
   absl::Status IndexPhase();
   absl::StatusOr<bool> ForeignKeysMayComeEarly();

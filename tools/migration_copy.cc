@@ -219,23 +219,29 @@ absl::Status Migration::CopyPhase(const std::string& snapshot, Lsn position) {
   options.position = position;
   options.jobs = options_.copy_jobs;
   options.format = options_.copy_format;
-  WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> before, Tables());
-  WF_RETURN_IF_ERROR(BeginEarlyIndexes(before));
-  std::vector<TableRecord> first = before;
-  std::erase_if(first, [this](const TableRecord& table) { return !rewritten_.contains(table.table); });
-  if (rewritten_source_.has_value() && !first.empty()) {
-    options.begun_source = &rewritten_source_;
-    WF_RETURN_IF_ERROR(CopyListed(options, first));
-  }
-  options.begun_source = nullptr;
-  rewritten_source_.reset();
-  WF_RETURN_IF_ERROR(CopyListed(options, before));
-  WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> after, Tables());
-  for (const TableRecord& table : after) record_.copy_lsn = std::max(record_.copy_lsn, table.position);
+  if (rewritten_source_.has_value()) WF_RETURN_IF_ERROR(CopyRewritten(options));
+  WF_RETURN_IF_ERROR(CopyListed(options, [](const TableRecord&) { return true; }));
+  WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
+  for (const TableRecord& table : tables) record_.copy_lsn = std::max(record_.copy_lsn, table.position);
   return SetPhase(Phase::kIndexes);
 }
 
-absl::Status Migration::CopyListed(const TableCopyOptions& options, const std::vector<TableRecord>& tables) {
+// By the connection that has locked them.
+absl::Status Migration::CopyRewritten(TableCopyOptions options) {
+  options.begun_source = &rewritten_source_;
+  WF_RETURN_IF_ERROR(
+      CopyListed(options, [this](const TableRecord& table) { return rewritten_.contains(table.table); }));
+  rewritten_source_.reset();
+  return absl::OkStatus();
+}
+
+// What of them is not copied by now.
+absl::Status Migration::CopyListed(const TableCopyOptions& options,
+                                   const std::function<bool(const TableRecord&)>& is_listed) {
+  WF_ASSIGN_OR_RETURN(std::vector<TableRecord> tables, Tables());
+  WF_RETURN_IF_ERROR(BeginEarlyIndexes(tables));
+  std::erase_if(tables, [&](const TableRecord& table) { return !is_listed(table); });
+  if (tables.empty()) return absl::OkStatus();
   TableCopyProgress progress;
   const CopyDisplay display(progress);
   return CopyTables(options, tables, progress, *stop_, [this](const TableRecord& table) {

@@ -1,7 +1,7 @@
+// TRUNCATE of the source on the target.
 #include <atomic>
 #include <thread>
 
-// TRUNCATE of the source on the target.
 #include "tests/servers/migration_fixture.h"
 
 namespace walferry {
@@ -93,6 +93,23 @@ TEST_F(Truncate, TableThatIsTruncatedAllTheTimeIsCopied) {
   Migrate();
   ExpectSame("SELECT * FROM hot");
   ExpectSame("SELECT count(*) FROM log");
+}
+
+TEST_F(Truncate, TableThatIsTruncatedOnceWhileOthersAreCopiedIsCopiedOnce) {
+  RunOnBoth("CREATE TABLE once (id int PRIMARY KEY); CREATE TABLE large (id int PRIMARY KEY, body text)");
+  RunOnSource(
+      "INSERT INTO once VALUES (0); "
+      "INSERT INTO large SELECT i, repeat(md5(i::text), 30) FROM generate_series(1, 30000) i");
+  RunOnTarget("BEGIN; LOCK TABLE large IN SHARE MODE");
+  WalferryProcess& run = Begin("migrate", {"--schema", "none", "--until", "caught-up", "--copy-jobs", "1"});
+  ASSERT_TRUE(
+      TargetComesTo("SELECT count(*) FROM pg_locks WHERE relation = 'large'::regclass AND NOT granted", "1"));
+  RunOnSource("TRUNCATE once; INSERT INTO once VALUES (1)");
+  RunOnTarget("COMMIT");
+  ASSERT_EQ(run.Wait(absl::Seconds(60)), 0) << run.err();
+  EXPECT_THAT(run.err(), HasSubstr("once was rewritten"));
+  ExpectSame("SELECT * FROM once");
+  ExpectSame("SELECT count(*) FROM large");
 }
 
 // Commits of the source wait for walferry as for any synchronous standby.
