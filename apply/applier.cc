@@ -59,6 +59,7 @@ class Applier::Impl {
   void Idle(Lsn wal_end);
 
   bool replica_role() const { return replica_role_; }
+  bool binary() const { return options_.binary; }
   Progress& progress() { return progress_; }
   const Tally& tally() const { return tally_; }
   Fence& fence() { return fence_; }
@@ -201,14 +202,6 @@ absl::Status Applier::Impl::BeginDealing(const std::vector<Lsn>& positions) {
     return absl::OkStatus();
   }
   WF_ASSIGN_OR_RETURN(std::vector<DealtTable> recorded, LoadDealing(target, options_.migration));
-  for (const DealtTable& dealt : recorded) {
-    if (dealt.binary == options_.binary || dealt.key.empty()) continue;
-    return Errorf(
-        absl::StatusCode::kFailedPrecondition,
-        "the lanes stand at different positions, and the rows of %s were dealt to them by %s values: "
-        "run once more with --binary %s, until it has caught up or is stopped",
-        dealt.table.ToString(), dealt.binary ? "binary" : "text", dealt.binary ? "on" : "off");
-  }
   WF_ASSIGN_OR_RETURN(const Lsn joined, LoadJoined(target, options_.migration));
   dealing_.Begin(joined, *highest, std::move(recorded));
   return absl::OkStatus();
@@ -252,19 +245,19 @@ absl::StatusOr<std::unique_ptr<Applier>> Applier::Start(ApplierOptions options,
   observe(
       {role.in_force ? ApplierEvent::Kind::kReplicaRole : ApplierEvent::Kind::kNoReplicaRole, {}, role.text});
   const bool adaptive = options.lanes == 0;
-  const int wanted = adaptive ? 1 : options.lanes;
-  WF_ASSIGN_OR_RETURN(const int lanes, AgreeOnLanes(target, options.migration, wanted));
-  if (lanes != wanted && !adaptive) {
-    observe(
-        {ApplierEvent::Kind::kLanes,
-         {},
-         absl::StrFormat("the lanes stand at different positions, so there are %d in this run as in the one "
-                         "before, not %d",
-                         lanes, wanted)});
+  const LaneTerms wanted = {.lanes = adaptive ? 1 : options.lanes, .binary = options.binary};
+  WF_ASSIGN_OR_RETURN(const LaneTerms agreed, AgreeOnLanes(target, options.migration, wanted));
+  if ((agreed.lanes != wanted.lanes && !adaptive) || agreed.binary != wanted.binary) {
+    observe({ApplierEvent::Kind::kLanes,
+             {},
+             absl::StrFormat("the lanes stand at different positions, so it is as in the run before: %d "
+                             "lanes, %s values",
+                             agreed.lanes, agreed.binary ? "binary" : "text")});
   }
-  options.lanes = lanes;
+  options.lanes = agreed.lanes;
+  options.binary = agreed.binary;
   auto impl = std::make_unique<Impl>(std::move(options), tables, budget, stop, std::move(observe),
-                                     role.in_force, adaptive && role.in_force && lanes == 1);
+                                     role.in_force, adaptive && role.in_force && agreed.lanes == 1);
   WF_RETURN_IF_ERROR(impl->Start());
   return std::unique_ptr<Applier>(new Applier(std::move(impl)));
 }
@@ -277,6 +270,9 @@ absl::Status Applier::Finish(absl::Time deadline) {
 }
 bool Applier::replica_role() const {
   return impl_->replica_role();
+}
+bool Applier::binary() const {
+  return impl_->binary();
 }
 ApplierCounters Applier::counters() const {
   return impl_->tally().counters();

@@ -28,8 +28,8 @@ struct ApplierOptions {
   // because of rows in another order). There are as many as the state says, where they do not all stand at
   // the same position.
   int lanes = 1;
-  // The stream brings binary values where it can. As long as lanes stand at different positions it must be as
-  // before.
+  // Binary values are wished for, where the source can give them. As with the number of lanes, it stays as it
+  // was where they do not all stand at the same position.
   bool binary = false;
   // A change to a table in this map is applied only if its transaction's commit LSN is at or after the
   // position. A table that is not in the map is applied always, or, with only_listed, skipped
@@ -96,6 +96,8 @@ class Applier : public SegmentSink {
   absl::Status Finish(absl::Time deadline);
 
   bool replica_role() const;
+  // Whether the session has to ask the source for binary values.
+  bool binary() const;
   ApplierCounters counters() const;
 
   absl::StatusOr<Lsn> Restart() override;

@@ -29,8 +29,16 @@ absl::Status ChangeLanes(Connection& target, const std::string& name, int lanes,
   return ClearDealing(target, name);
 }
 
+absl::StatusOr<LaneTerms> TermsOfLanesApart(Connection& target, const std::string& name,
+                                            const LaneTerms& wanted, int lanes) {
+  WF_ASSIGN_OR_RETURN(const std::vector<DealtTable> recorded, LoadDealing(target, name));
+  const auto by_rows = std::find_if(recorded.begin(), recorded.end(),
+                                    [](const DealtTable& dealt) { return !dealt.key.empty(); });
+  return LaneTerms{lanes, by_rows == recorded.end() ? wanted.binary : by_rows->binary};
+}
+
 // Inside a transaction.
-absl::StatusOr<int> AgreeInside(Connection& target, const std::string& name, int wanted) {
+absl::StatusOr<LaneTerms> AgreeInside(Connection& target, const std::string& name, const LaneTerms& wanted) {
   WF_ASSIGN_OR_RETURN(const std::vector<Lsn> lanes,
                       ReadPositions(target.Execute("WITH taken AS (UPDATE walferry.lane SET epoch = epoch + "
                                                    "1 WHERE migration = $1 RETURNING lane, position) "
@@ -43,8 +51,8 @@ absl::StatusOr<int> AgreeInside(Connection& target, const std::string& name, int
   }
   const int there = static_cast<int>(lanes.size());
   const bool level = std::count(lanes.begin(), lanes.end(), lanes.front()) == there;
-  if (there == wanted || !level) return there;
-  WF_RETURN_IF_ERROR(ChangeLanes(target, name, wanted, lanes.front()));
+  if (!level) return TermsOfLanesApart(target, name, wanted, there);
+  if (there != wanted.lanes) WF_RETURN_IF_ERROR(ChangeLanes(target, name, wanted.lanes, lanes.front()));
   return wanted;
 }
 
@@ -91,13 +99,13 @@ absl::StatusOr<Lsn> LoadJoined(Connection& target, const std::string& name) {
   return Lsn::Parse(joined.Get(0, 0));
 }
 
-absl::StatusOr<int> AgreeOnLanes(Connection& target, const std::string& name, int wanted) {
+absl::StatusOr<LaneTerms> AgreeOnLanes(Connection& target, const std::string& name, const LaneTerms& wanted) {
   WF_RETURN_IF_ERROR(target.Execute("BEGIN").status());
-  const absl::StatusOr<int> lanes = AgreeInside(target, name, wanted);
+  absl::StatusOr<LaneTerms> agreed = AgreeInside(target, name, wanted);
   if (target.alive()) {
-    WF_RETURN_IF_ERROR(target.Execute(lanes.ok() ? "COMMIT" : "ROLLBACK").status());
+    WF_RETURN_IF_ERROR(target.Execute(agreed.ok() ? "COMMIT" : "ROLLBACK").status());
   }
-  return lanes;
+  return agreed;
 }
 
 std::string RecordDealingSql(const std::string& name, const DealtTable& dealt) {

@@ -26,10 +26,15 @@ absl::Status RemoveLane(Connection& target, const std::string& name);
 // Where the last one joined.
 absl::StatusOr<Lsn> LoadJoined(Connection& target, const std::string& name);
 
-// Makes the lanes `wanted` in number if all of them stand at the same position, in a transaction of its own
-// that waits for those that still move a lane. How many there are now. The caller is the migration's only
+struct LaneTerms {
+  int lanes = 1;
+  bool binary = false;  // Rows are dealt by binary values.
+  friend bool operator==(const LaneTerms&, const LaneTerms&) = default;
+};
+// The terms of this run: as wanted if all lanes stand at the same position, else those of the run before. In
+// a transaction of its own that waits for those that still move a lane. The caller is the migration's only
 // writer.
-absl::StatusOr<int> AgreeOnLanes(Connection& target, const std::string& name, int wanted);
+absl::StatusOr<LaneTerms> AgreeOnLanes(Connection& target, const std::string& name, const LaneTerms& wanted);
 
 struct DealtTable {
   TableName table;

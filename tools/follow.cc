@@ -67,13 +67,14 @@ ApplierOptions MakeApplierOptions(const FollowOptions& options, const MigrationR
   return applier;
 }
 
-SessionOptions MakeSessionOptions(const FollowOptions& options, const MigrationRecord& record) {
+SessionOptions MakeSessionOptions(const FollowOptions& options, const MigrationRecord& record, bool binary) {
   SessionOptions session;
   session.source = options.source;
   session.application_name = "walferry " + record.name;
   session.slot = record.slot;
   session.publications = {record.publication};
   session.wishes = options.wishes;
+  session.wishes.binary = binary;
   session.expected_system_id = record.system_id;
   session.expected_timeline = record.timeline;
   session.confirmed_limit = [target = options.target, name = record.name]() -> absl::StatusOr<Lsn> {
@@ -244,7 +245,8 @@ absl::StatusOr<FollowResult> Follow(FollowOptions options, const MigrationRecord
   WF_ASSIGN_OR_RETURN(std::unique_ptr<Applier> applier,
                       Applier::Start(MakeApplierOptions(options, record, tables, only_listed), names, budget,
                                      inner, LogApplierEvent));
-  Session session(MakeSessionOptions(options, record), budget, *applier, inner, LogSessionEvent);
+  Session session(MakeSessionOptions(options, record, applier->binary()), budget, *applier, inner,
+                  LogSessionEvent);
 
   FollowResult result;
   absl::Status status;

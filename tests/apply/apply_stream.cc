@@ -40,7 +40,7 @@ RunningStream::RunningStream(DatabasePair& pair, ApplierOptions options, std::op
   session.source = pair.source_conninfo();
   session.slot = "slot_" + pair.name();
   session.publications = {"p"};
-  session.wishes = {.proto_version = 4, .binary = binary};
+  session.wishes = {.proto_version = 4, .binary = applier_->binary()};
   session.spool_dir = ::testing::TempDir();
   session.retry_for = absl::Seconds(60);
   session_ =

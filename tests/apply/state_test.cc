@@ -117,19 +117,19 @@ TEST_F(State, LaneMovesOnlyFromTheExpectedPosition) {
 
 TEST_F(State, LanesChangeInNumberOnlyWhereTheyAreLevel) {
   Insert("m");
-  EXPECT_EQ(AgreeOnLanes(target(), "m", 2).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(AgreeOnLanes(target(), "m", {.lanes = 2}).status().code(), absl::StatusCode::kFailedPrecondition);
   ASSERT_TRUE(InitializeLanes(target(), "m", 1, Lsn{100}).ok());
   RunSql(target(), RecordDealingSql("m", {{"public", "t"}, {"id"}, false}));
-  EXPECT_EQ(AgreeOnLanes(target(), "m", 3).value(), 3);
+  EXPECT_EQ(AgreeOnLanes(target(), "m", {.lanes = 3}).value(), (LaneTerms{.lanes = 3}));
   EXPECT_EQ(LoadLanes(target(), "m").value(), (std::vector<Lsn>{Lsn{100}, Lsn{100}, Lsn{100}}));
   EXPECT_EQ(LoadMigration(target(), "m").value()->lanes, 3);
   EXPECT_TRUE(LoadDealing(target(), "m").value().empty());
-  EXPECT_EQ(AgreeOnLanes(target(), "m", 2).value(), 2);
+  EXPECT_EQ(AgreeOnLanes(target(), "m", {.lanes = 2, .binary = true}).value(), (LaneTerms{2, true}));
   EXPECT_EQ(LoadLanes(target(), "m").value().size(), 2U);
 
   RunSql(target(), "select walferry.advance('m', 1, '0/64', '0/6E', NULL)");
   RunSql(target(), RecordDealingSql("m", {{"public", "t"}, {"id"}, false}));
-  EXPECT_EQ(AgreeOnLanes(target(), "m", 5).value(), 2);
+  EXPECT_EQ(AgreeOnLanes(target(), "m", {.lanes = 5, .binary = true}).value(), (LaneTerms{2, false}));
   EXPECT_EQ(LoadLanes(target(), "m").value(), (std::vector<Lsn>{Lsn{100}, Lsn{110}}));
   EXPECT_EQ(LoadMigration(target(), "m").value()->lanes, 2);
   EXPECT_EQ(LoadDealing(target(), "m").value().size(), 1U);

@@ -10,11 +10,9 @@ Environment EnvironmentOf(DatabasePair& pair) {
   return {{"WALFERRY_SOURCE", pair.source_conninfo()}, {"WALFERRY_TARGET", pair.target_conninfo()}};
 }
 
-void ExpectCaughtUpAndEqual(DatabasePair& pair, const std::vector<std::string>& arguments) {
+void ExpectCaughtUpAndEqual(DatabasePair& pair) {
   const Environment environment = EnvironmentOf(pair);
-  std::vector<std::string> command = {"migrate", "--until", "caught-up"};
-  command.insert(command.end(), arguments.begin(), arguments.end());
-  const WalferryRun migrate = RunWalferry(command, environment, absl::Minutes(3));
+  const WalferryRun migrate = RunWalferry({"migrate", "--until", "caught-up"}, environment, absl::Minutes(3));
   ASSERT_EQ(migrate.exit_code, 0) << migrate.err;
   SCOPED_TRACE(migrate.err);
   ExpectEqualContent(pair);

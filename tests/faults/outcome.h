@@ -9,9 +9,8 @@ namespace walferry {
 // The two servers, for a walferry of this pair.
 Environment EnvironmentOf(DatabasePair& pair);
 
-// `migrate --until caught-up`, with the arguments, goes through, both sides hold the same (by our own count
-// and by `verify`), no row was missed, no change skipped, and the slot is as it must be. Nobody writes, and
-// no other walferry runs.
-void ExpectCaughtUpAndEqual(DatabasePair& pair, const std::vector<std::string>& arguments = {});
+// `migrate --until caught-up` goes through, both sides hold the same (by our own count and by `verify`), no
+// row was missed, no change skipped, and the slot is as it must be. Nobody writes, and no other walferry runs.
+void ExpectCaughtUpAndEqual(DatabasePair& pair);
 
 }  // namespace walferry
