@@ -52,7 +52,7 @@ class Applier::Impl {
 
   ~Impl() { abort_.Request(); }
 
-  absl::Status Start();
+  absl::Status Start(Connection& target);
   absl::Status Finish(absl::Time deadline);
   absl::StatusOr<Lsn> Restart();
   void Push(Segment segment);
@@ -103,7 +103,8 @@ LaneContext Applier::Impl::context() {
           progress_, tally_,  stop_,   abort_,   observe_};
 }
 
-absl::Status Applier::Impl::Start() {
+absl::Status Applier::Impl::Start(Connection& target) {
+  WF_RETURN_IF_ERROR(catalog_.ReadAhead(target, tables_));
   for (int number = 0; number < options_.lanes; ++number) {
     lanes_.push_back(std::make_unique<Lane>(context(), number));
     WF_ASSIGN_OR_RETURN(const Lsn position, lanes_.back()->Open());
@@ -258,7 +259,7 @@ absl::StatusOr<std::unique_ptr<Applier>> Applier::Start(ApplierOptions options,
   options.binary = agreed.binary;
   auto impl = std::make_unique<Impl>(std::move(options), tables, budget, stop, std::move(observe),
                                      role.in_force, adaptive && role.in_force && agreed.lanes == 1);
-  WF_RETURN_IF_ERROR(impl->Start());
+  WF_RETURN_IF_ERROR(impl->Start(target));
   return std::unique_ptr<Applier>(new Applier(std::move(impl)));
 }
 

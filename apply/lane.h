@@ -54,9 +54,9 @@ class Lane {
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
 
-  // Connects and reads the position, which is returned; then the thread may be started. open_commit_lsn: where
-  // what will be pushed first is the rest of a transaction, in which this lane has no share. On the caller's
-  // thread.
+  // Connects and reads the position, which is returned; then the thread may be started. open_commit_lsn:
+  // where what will be pushed first is the rest of a transaction, in which this lane has no share. On the
+  // caller's thread.
   absl::StatusOr<Lsn> Open(Lsn open_commit_lsn = {});
   void StartThread();
 
@@ -134,6 +134,7 @@ class Lane {
   absl::Status TakeShareOf(SourceTransaction& part);
   bool leads() const { return !all_positions_.empty(); }
   void DecideOn(const SourceTransaction& transaction);
+  DealtTable DealOf(const Relation* relation) const;
   absl::Status MoveOthers(Lsn end);
 
   // Keeps what the writer knows about its transaction, before it is used again or lost.
@@ -163,7 +164,6 @@ class Lane {
   const int number_;
 
   // Of the thread (and of Open(), before there is one).
-  ReplicaRole role_;
   TableMap tables_;
   std::unique_ptr<TargetWriter> writer_;
   BatchBuilder builder_;

@@ -54,7 +54,7 @@ absl::Status Lane::Connect() {
   options.stop = &context_.abort;
   WF_ASSIGN_OR_RETURN(Connection connection, Connection::Open(options));
   WF_RETURN_IF_ERROR(PlanByKey(connection));
-  WF_ASSIGN_OR_RETURN(role_, TakeReplicaRole(connection, context_.tables));
+  WF_RETURN_IF_ERROR(TakeReplicaRole(connection, context_.tables).status());
   TargetWriterOptions writer;
   writer.migration = context_.options.migration;
   writer.lane = number_;

@@ -156,28 +156,35 @@ absl::Status Lane::TakeShareOf(SourceTransaction& part) {
   return GiveUp();
 }
 
-// The tables that nobody has decided on. They are known here; what is decided holds after the commit.
+// The tables that nobody has decided on: those of the transaction, and what else this lane knows, so that a
+// lane that joins late does not have to meet the others for each. What is decided holds after the commit.
 void Lane::DecideOn(const SourceTransaction& transaction) {
+  std::map<TableName, const Relation*> relations = tables_.latest();
   const Relation* last = nullptr;
-  const auto decide = [&](const Relation* relation) {
-    if (std::exchange(last, relation) == relation) return;
-    if (context_.dealing.Find(relation, false) != nullptr) return;
-    const MappedTable& table = *tables_.Find(relation);
-    DealtTable dealt = {table.name, {}, context_.options.binary};
-    if (table.in_scope && table.rows_are_independent) {
-      for (const std::size_t column : table.row_key) dealt.key.push_back(relation->columns[column].name);
-    }
-    decided_[relation] = std::move(dealt);
+  const auto note = [&](const Relation* relation) {
+    if (std::exchange(last, relation) != relation) relations[tables_.Find(relation)->name] = relation;
   };
   const absl::Status visited =
       ForEachChange(transaction, [&](const Segment& segment, const Event& event) -> absl::Status {
-        if (event.kind != EventKind::kTruncate) decide(event.relation);
+        if (event.kind != EventKind::kTruncate) note(event.relation);
         for (std::size_t i = 0; i < event.truncate_count; ++i) {
-          decide(segment.truncated[event.truncate_first + i]);
+          note(segment.truncated[event.truncate_first + i]);
         }
         return absl::OkStatus();
       });
   visited.IgnoreError();
+  for (const auto& [name, relation] : relations) {
+    if (context_.dealing.Find(relation, false) == nullptr) decided_[relation] = DealOf(relation);
+  }
+}
+
+DealtTable Lane::DealOf(const Relation* relation) const {
+  const MappedTable& table = *tables_.Find(relation);
+  DealtTable dealt = {table.name, {}, context_.options.binary};
+  if (table.in_scope && table.rows_are_independent) {
+    for (const std::size_t column : table.row_key) dealt.key.push_back(relation->columns[column].name);
+  }
+  return dealt;
 }
 
 absl::Status Lane::MoveOthers(Lsn end) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "absl/time/clock.h"
 #include "stream/quote.h"
 
 namespace walferry {
@@ -10,6 +11,10 @@ namespace {
 
 // Types with a lower id are the server's own and the same everywhere; a user's has another id on each server.
 constexpr Oid kFirstUserType = 16384;
+
+// Of tables that are read before they are met: with more, most may never be.
+constexpr std::size_t kAheadMax = 1000;
+constexpr absl::Duration kAheadFor = absl::Minutes(1);
 
 absl::Status MissingColumns(const Relation& relation, const TargetTable& target,
                             const std::vector<std::string>& missing) {
@@ -101,38 +106,59 @@ absl::Status MapColumns(const Relation& relation, MappedTable& mapped) {
   return absl::OkStatus();
 }
 
+absl::Status TableCatalog::ReadAhead(Connection& target, const std::vector<TableName>& tables) {
+  if (tables.size() > kAheadMax) return absl::OkStatus();
+  WF_ASSIGN_OR_RETURN(auto read, ReadTargetTables(target, tables));
+  const absl::MutexLock lock(&mutex_);
+  ahead_ = std::move(read);
+  ahead_until_ = absl::Now() + kAheadFor;
+  return absl::OkStatus();
+}
+
+MappedTable TableCatalog::Begin(const Relation* relation) const {
+  MappedTable mapped;
+  mapped.relation = relation;
+  mapped.name = {relation->schema, relation->name};
+  const auto listed = copied_at_.find(mapped.name);
+  mapped.in_scope = listed != copied_at_.end() || !only_listed_;
+  if (listed != copied_at_.end()) mapped.applies_from = listed->second;
+  return mapped;
+}
+
+std::shared_ptr<const MappedTable> TableCatalog::Known(const Relation* relation) {
+  const absl::MutexLock lock(&mutex_);
+  const auto found = tables_.find(relation);
+  if (found != tables_.end()) return found->second;
+  MappedTable mapped = Begin(relation);
+  if (mapped.in_scope) {
+    auto ahead = ahead_.extract(mapped.name);
+    if (ahead.empty() || absl::Now() > ahead_until_) return nullptr;
+    mapped.target = std::move(ahead.mapped());
+    // It may have been altered since.
+    if (!MapColumns(*relation, mapped).ok()) return nullptr;
+  }
+  return tables_[relation] = std::make_shared<const MappedTable>(std::move(mapped));
+}
+
 absl::StatusOr<std::shared_ptr<const MappedTable>> TableCatalog::Resolve(Connection& target,
                                                                          const Relation* relation) {
   int clearings = 0;
   {
     const absl::MutexLock lock(&mutex_);
-    const auto found = tables_.find(relation);
-    if (found != tables_.end()) return found->second;
     clearings = clearings_;
   }
+  if (std::shared_ptr<const MappedTable> known = Known(relation)) return known;
   // Two lanes may read it at the same time: they read the same.
-  WF_ASSIGN_OR_RETURN(std::shared_ptr<const MappedTable> mapped, Read(target, relation));
+  MappedTable mapped = Begin(relation);
+  absl::StatusOr<TargetTable> table = ReadTargetTable(target, mapped.name);
+  if (!table.ok()) return Annotate(table.status(), "reading the columns of " + mapped.name.ToString());
+  mapped.target = *std::move(table);
+  WF_RETURN_IF_ERROR(MapColumns(*relation, mapped));
+  auto shared = std::make_shared<const MappedTable>(std::move(mapped));
   const absl::MutexLock lock(&mutex_);
   // What was read before somebody found it to be out of date may be that.
-  if (clearings == clearings_) tables_[relation] = mapped;
-  return mapped;
-}
-
-absl::StatusOr<std::shared_ptr<const MappedTable>> TableCatalog::Read(Connection& target,
-                                                                      const Relation* relation) const {
-  auto mapped = std::make_shared<MappedTable>();
-  mapped->relation = relation;
-  mapped->name = {relation->schema, relation->name};
-  const auto listed = copied_at_.find(mapped->name);
-  mapped->in_scope = listed != copied_at_.end() || !only_listed_;
-  if (mapped->in_scope) {
-    if (listed != copied_at_.end()) mapped->applies_from = listed->second;
-    absl::StatusOr<TargetTable> table = ReadTargetTable(target, mapped->name);
-    if (!table.ok()) return Annotate(table.status(), "reading the columns of " + mapped->name.ToString());
-    mapped->target = *std::move(table);
-    WF_RETURN_IF_ERROR(MapColumns(*relation, *mapped));
-  }
-  return mapped;
+  if (clearings == clearings_) tables_[relation] = shared;
+  return shared;
 }
 
 bool TableCatalog::NoteOutOfScope(const TableName& table) {
@@ -144,6 +170,7 @@ void TableCatalog::Clear() {
   const absl::MutexLock lock(&mutex_);
   ++clearings_;
   tables_.clear();
+  ahead_.clear();
 }
 
 const MappedTable* TableMap::FindOther(const Relation* relation) const {
@@ -154,17 +181,31 @@ const MappedTable* TableMap::FindOther(const Relation* relation) const {
   return last_;
 }
 
+bool TableMap::ResolveKnown(const Relation* relation) {
+  if (Find(relation) != nullptr) return true;
+  std::shared_ptr<const MappedTable> known = catalog_.Known(relation);
+  if (known == nullptr) return false;
+  Add(std::move(known));
+  return true;
+}
+
 absl::Status TableMap::Resolve(Connection& target, const Relation* relation) {
   if (Find(relation) != nullptr) return absl::OkStatus();
   WF_ASSIGN_OR_RETURN(std::shared_ptr<const MappedTable> mapped, catalog_.Resolve(target, relation));
-  if (!mapped->in_scope && catalog_.NoteOutOfScope(mapped->name)) out_of_scope_.insert(mapped->name);
-  tables_[relation] = std::move(mapped);
+  Add(std::move(mapped));
   return absl::OkStatus();
+}
+
+void TableMap::Add(std::shared_ptr<const MappedTable> mapped) {
+  if (!mapped->in_scope && catalog_.NoteOutOfScope(mapped->name)) out_of_scope_.insert(mapped->name);
+  latest_[mapped->name] = mapped->relation;
+  tables_[mapped->relation] = std::move(mapped);
 }
 
 void TableMap::Clear() {
   catalog_.Clear();
   tables_.clear();
+  latest_.clear();
   last_relation_ = nullptr;
   last_ = nullptr;
 }

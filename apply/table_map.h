@@ -12,6 +12,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "apply/target_table.h"
 #include "decoder/relation.h"
 
@@ -64,7 +65,12 @@ class TableCatalog {
   TableCatalog(std::map<TableName, Lsn> copied_at, bool only_listed)
       : copied_at_(std::move(copied_at)), only_listed_(only_listed) {}
 
-  // Reads the target's tables if the relation is not known yet. Not inside a pipeline.
+  // Reads tables that are likely to be met, so that the stream need not stop for each of them. What is not
+  // met soon will be read anew: it may have been altered.
+  absl::Status ReadAhead(Connection& target, const std::vector<TableName>& tables);
+  // Null where the target has to be asked.
+  std::shared_ptr<const MappedTable> Known(const Relation* relation);
+  // Asks the target if the relation is not known yet. Not inside a pipeline.
   absl::StatusOr<std::shared_ptr<const MappedTable>> Resolve(Connection& target, const Relation* relation);
   // True once for each table.
   bool NoteOutOfScope(const TableName& table);
@@ -72,12 +78,15 @@ class TableCatalog {
   void Clear();
 
  private:
-  absl::StatusOr<std::shared_ptr<const MappedTable>> Read(Connection& target, const Relation* relation) const;
+  MappedTable Begin(const Relation* relation) const;
 
   const std::map<TableName, Lsn> copied_at_;
   const bool only_listed_;
   absl::Mutex mutex_;
   int clearings_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<TableName, TargetTable> ahead_
+      ABSL_GUARDED_BY(mutex_);  // Each for the first relation of the name.
+  absl::Time ahead_until_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<const Relation*, std::shared_ptr<const MappedTable>> tables_ ABSL_GUARDED_BY(mutex_);
   std::set<TableName> out_of_scope_ ABSL_GUARDED_BY(mutex_);
 };
@@ -94,8 +103,11 @@ class TableMap {
     if (relation == last_relation_) return last_;
     return FindOther(relation);
   }
-  // See TableCatalog.
+  // See TableCatalog; true where it was resolved.
+  bool ResolveKnown(const Relation* relation);
   absl::Status Resolve(Connection& target, const Relation* relation);
+  // The relation that was resolved last of each table.
+  const std::map<TableName, const Relation*>& latest() const { return latest_; }
   // Tables whose changes this lane was the first to meet, and which are left out.
   const std::set<TableName>& out_of_scope() const { return out_of_scope_; }
   // The target's tables may have changed: for all lanes, the others will find out in their turn.
@@ -103,9 +115,11 @@ class TableMap {
 
  private:
   const MappedTable* FindOther(const Relation* relation) const;
+  void Add(std::shared_ptr<const MappedTable> mapped);
 
   TableCatalog& catalog_;
   absl::flat_hash_map<const Relation*, std::shared_ptr<const MappedTable>> tables_;
+  std::map<TableName, const Relation*> latest_;
   std::set<TableName> out_of_scope_;
   mutable const Relation* last_relation_ = nullptr;
   mutable const MappedTable* last_ = nullptr;

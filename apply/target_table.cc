@@ -5,70 +5,81 @@
 #include <array>
 #include <charconv>
 #include <map>
+#include <span>
 
+#include "apply/parameter_rows.h"
 #include "stream/quote.h"
 
 namespace walferry {
 namespace {
 
-constexpr char kRelationSql[] =
-    "SELECT c.oid, c.relkind FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = "
-    "c.relnamespace "
-    "WHERE n.nspname = $1 AND c.relname = $2";
+// %s: a list of (schema, name).
+constexpr char kRelationsSql[] =
+    "SELECT c.oid, c.relkind, n.nspname, c.relname FROM (VALUES %s) w (schema_name, table_name) "
+    "JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema_name::pg_catalog.name "
+    "JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.table_name::pg_catalog.name";
 
+// The others are about relations by oid, which comes first in each row.
 constexpr char kColumnsSql[] =
-    "SELECT a.attname, a.attnum, a.atttypid, n.nspname, t.typname, a.attgenerated <> '', a.attidentity = "
+    "SELECT a.attrelid, a.attname, a.attnum, a.atttypid, n.nspname, t.typname, a.attgenerated <> '', "
+    "a.attidentity = "
     "'a', "
     "coalesce(c.collisdeterministic, true) "
     "FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid "
     "JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace "
     "LEFT JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation "
-    "WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+    "WHERE a.attrelid = ANY ($1::pg_catalog.oid[]) AND a.attnum > 0 AND NOT a.attisdropped "
+    "ORDER BY a.attrelid, a.attnum";
 
 // Key columns only (an INCLUDE column identifies nothing), and only where the index means by "equal" what the
 // column's own comparison means.
 constexpr char kKeysSql[] =
-    "SELECT i.indisprimary, pg_catalog.array_to_string(ARRAY("
+    "SELECT i.indrelid, i.indisprimary, pg_catalog.array_to_string(ARRAY("
     "  SELECT k.attnum FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, n) "
     "  WHERE k.n <= i.indnkeyatts ORDER BY k.n), ',') "
     "FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid "
-    "WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL "
+    "WHERE i.indrelid = ANY ($1::pg_catalog.oid[]) AND i.indisunique AND i.indisvalid AND i.indimmediate AND "
+    "i.indpred IS NULL "
     "AND i.indexprs IS NULL AND NOT EXISTS ("
     "  SELECT FROM unnest(i.indkey::int2[], i.indcollation::oid[], i.indclass::oid[]) "
     "    WITH ORDINALITY k(attnum, coll, opc, n) "
     "  JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum "
     "  JOIN pg_catalog.pg_opclass o ON o.oid = k.opc "
     "  WHERE k.n <= i.indnkeyatts AND (k.coll <> a.attcollation OR NOT o.opcdefault)) "
-    "ORDER BY i.indisprimary DESC, i.indnkeyatts, c.relname";
+    "ORDER BY i.indrelid, i.indisprimary DESC, i.indnkeyatts, c.relname";
 
 // Partitions may have triggers and unique indexes that the partitioned table does not.
 constexpr char kQuirksSql[] =
-    "WITH RECURSIVE tree(oid) AS (SELECT $1::pg_catalog.oid UNION "
-    "  SELECT h.inhrelid FROM pg_catalog.pg_inherits h JOIN tree ON h.inhparent = tree.oid) "
-    "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger t JOIN tree ON t.tgrelid = tree.oid "
-    "    WHERE t.tgenabled IN ('A', 'R')) "
-    "  OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r JOIN tree ON r.ev_class = tree.oid "
-    "    WHERE r.ev_enabled IN ('A', 'R')), "
-    "(SELECT pg_catalog.count(*) FROM pg_catalog.pg_index i JOIN tree ON i.indrelid = tree.oid "
-    "  WHERE (i.indisunique OR i.indisexclusion) AND (i.indrelid = $1::pg_catalog.oid OR NOT EXISTS ("
-    "    SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = i.indexrelid)))";
+    "WITH RECURSIVE tree(root, oid) AS (SELECT o, o FROM pg_catalog.unnest($1::pg_catalog.oid[]) o UNION "
+    "  SELECT tree.root, h.inhrelid FROM pg_catalog.pg_inherits h JOIN tree ON h.inhparent = tree.oid) "
+    "SELECT tree.root, pg_catalog.bool_or(x.fires_always), pg_catalog.sum(x.constraining) FROM tree, LATERAL "
+    "("
+    "  SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = tree.oid "
+    "      AND t.tgenabled IN ('A', 'R')) "
+    "    OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = tree.oid "
+    "      AND r.ev_enabled IN ('A', 'R')) AS fires_always, "
+    "  (SELECT pg_catalog.count(*) FROM pg_catalog.pg_index i WHERE i.indrelid = tree.oid "
+    "    AND (i.indisunique OR i.indisexclusion) AND (tree.oid = tree.root OR NOT EXISTS ("
+    "      SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = i.indexrelid))) AS constraining) x "
+    "GROUP BY tree.root";
 
 // The types of the columns, and what domains and arrays are made of. For a base type: the equality operator
 // of its default btree or hash operator class, or of the class of a type that it may be read as (varchar as
 // text).
 constexpr char kTypesSql[] =
     "WITH RECURSIVE needed(oid) AS (SELECT DISTINCT a.atttypid FROM pg_catalog.pg_attribute a "
-    "  WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped "
+    "  WHERE a.attrelid = ANY ($1::pg_catalog.oid[]) AND a.attnum > 0 AND NOT a.attisdropped "
     "UNION SELECT CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.typelem END "
     "  FROM needed JOIN pg_catalog.pg_type t ON t.oid = needed.oid "
-    "  WHERE t.typtype = 'd' OR EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.typarray = t.oid)) "
+    "  WHERE t.typtype = 'd' OR EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.typarray = t.oid)), "
+    "facts AS MATERIALIZED (SELECT t.*, n.nspname FROM needed JOIN pg_catalog.pg_type t ON t.oid = "
+    "needed.oid "
+    "  JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace) "
     "SELECT t.oid, CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.typarray = t.oid) THEN 'A' "
-    "  ELSE t.typtype END, CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.typelem END, n.nspname, "
+    "  ELSE t.typtype END, CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.typelem END, t.nspname, "
     "t.typname, "
     "  e.nspname, e.oprname, t.typarray <> 0 AND t.typdelim = ',' "
-    "FROM needed JOIN pg_catalog.pg_type t ON t.oid = needed.oid "
-    "JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace "
-    "LEFT JOIN LATERAL (SELECT pn.nspname, p.oprname FROM pg_catalog.pg_opclass c "
+    "FROM facts t LEFT JOIN LATERAL (SELECT pn.nspname, p.oprname FROM pg_catalog.pg_opclass c "
     "  JOIN pg_catalog.pg_am am ON am.oid = c.opcmethod AND am.amname IN ('btree', 'hash') "
     "  JOIN pg_catalog.pg_amop o ON o.amopfamily = c.opcfamily AND o.amoplefttype = c.opcintype "
     "    AND o.amoprighttype = c.opcintype AND o.amopstrategy = CASE am.amname WHEN 'btree' THEN 3 ELSE 1 "
@@ -95,8 +106,15 @@ std::string OperatorSql(std::string_view schema, std::string_view name) {
   return "OPERATOR(" + QuoteIdentifier(schema) + "." + std::string(name) + ")";
 }
 
-absl::StatusOr<TypeMap> ReadTypes(Connection& target, const std::string& relation_oid) {
-  WF_ASSIGN_OR_RETURN(const Result rows, target.Execute(kTypesSql, {relation_oid}));
+// Tables that are being read, by the oid of the relation as text.
+struct Reading {
+  TargetTable table;
+  std::map<int, std::size_t> by_number;  // attnum to the index into TargetTable::columns.
+};
+using Readings = std::map<std::string, Reading, std::less<>>;
+
+absl::StatusOr<TypeMap> ReadTypes(Connection& target, const std::string& oids) {
+  WF_ASSIGN_OR_RETURN(const Result rows, target.Execute(kTypesSql, {oids}));
   TypeMap types;
   for (int row = 0; row < rows.rows(); ++row) {
     TypeFacts& facts = types[static_cast<Oid>(rows.GetInt(row, 0))];
@@ -155,59 +173,110 @@ bool BinaryIsText(const TypeMap& types, Oid base_type) {
   return std::find(kTypes.begin(), kTypes.end(), base_type) != kTypes.end();
 }
 
-absl::Status ReadColumns(Connection& target, const std::string& relation_oid, TargetTable& table,
-                         std::map<int, std::size_t>& by_number) {
-  WF_ASSIGN_OR_RETURN(const TypeMap types, ReadTypes(target, relation_oid));
-  WF_ASSIGN_OR_RETURN(const Result rows, target.Execute(kColumnsSql, {relation_oid}));
+absl::Status ReadColumns(Connection& target, const std::string& oids, Readings& readings) {
+  WF_ASSIGN_OR_RETURN(const TypeMap types, ReadTypes(target, oids));
+  WF_ASSIGN_OR_RETURN(const Result rows, target.Execute(kColumnsSql, {oids}));
   for (int row = 0; row < rows.rows(); ++row) {
+    Reading& reading = readings.find(rows.Get(row, 0))->second;
     TargetColumn column;
-    column.name = rows.Get(row, 0);
+    column.name = rows.Get(row, 1);
     column.sql_name = QuoteIdentifier(column.name);
-    column.type_oid = static_cast<Oid>(rows.GetInt(row, 2));
-    column.type_sql = QuoteName(rows.Get(row, 3), rows.Get(row, 4));
-    column.generated = rows.GetBool(row, 5);
-    column.identity_always = rows.GetBool(row, 6);
+    column.type_oid = static_cast<Oid>(rows.GetInt(row, 3));
+    column.type_sql = QuoteName(rows.Get(row, 4), rows.Get(row, 5));
+    column.generated = rows.GetBool(row, 6);
+    column.identity_always = rows.GetBool(row, 7);
     const Oid base = BaseOf(types, column.type_oid);
     const auto facts = types.find(base);
     column.compare_type_sql = facts == types.end() ? column.type_sql : facts->second.sql;
     column.equals = EqualityOf(types, column.type_oid);
-    column.equal_is_identical = EqualIsIdentical(types, base, rows.GetBool(row, 7));
+    column.equal_is_identical = EqualIsIdentical(types, base, rows.GetBool(row, 8));
     if (facts != types.end() && facts->second.has_array) column.array_sql = facts->second.sql + "[]";
     column.element_oid = base;
     column.binary_is_text = BinaryIsText(types, base);
-    by_number[static_cast<int>(rows.GetInt(row, 1))] = table.columns.size();
-    table.columns.push_back(std::move(column));
+    reading.by_number[static_cast<int>(rows.GetInt(row, 2))] = reading.table.columns.size();
+    reading.table.columns.push_back(std::move(column));
   }
   return absl::OkStatus();
 }
 
-absl::Status ReadKeys(Connection& target, const std::string& relation_oid, TargetTable& table,
-                      const std::map<int, std::size_t>& by_number) {
-  WF_ASSIGN_OR_RETURN(const Result rows, target.Execute(kKeysSql, {relation_oid}));
+absl::Status ReadKeys(Connection& target, const std::string& oids, Readings& readings) {
+  WF_ASSIGN_OR_RETURN(const Result rows, target.Execute(kKeysSql, {oids}));
   for (int row = 0; row < rows.rows(); ++row) {
+    Reading& reading = readings.find(rows.Get(row, 0))->second;
     UniqueKey key;
-    key.primary = rows.GetBool(row, 0);
-    std::string_view list = rows.Get(row, 1);
+    key.primary = rows.GetBool(row, 1);
+    std::string_view list = rows.Get(row, 2);
     bool complete = true;
     while (!list.empty()) {
       int number = 0;
       std::from_chars(list.data(), list.data() + list.size(), number);
-      const auto column = by_number.find(number);
-      complete = complete && column != by_number.end();
-      if (column != by_number.end()) key.columns.push_back(column->second);
+      const auto column = reading.by_number.find(number);
+      complete = complete && column != reading.by_number.end();
+      if (column != reading.by_number.end()) key.columns.push_back(column->second);
       list.remove_prefix(
           std::min(list.size(), list.find(',') == list.npos ? list.size() : list.find(',') + 1));
     }
-    if (complete && !key.columns.empty()) table.keys.push_back(std::move(key));
+    if (complete && !key.columns.empty()) reading.table.keys.push_back(std::move(key));
   }
   return absl::OkStatus();
 }
 
-absl::Status ReadQuirks(Connection& target, const std::string& relation_oid, TargetTable& table) {
-  WF_ASSIGN_OR_RETURN(const Result row, target.Execute(kQuirksSql, {relation_oid}));
-  table.fires_always = row.GetBool(0, 0);
-  table.constraining_indexes = static_cast<int>(row.GetInt(0, 1));
+absl::Status ReadQuirks(Connection& target, const std::string& oids, Readings& readings) {
+  WF_ASSIGN_OR_RETURN(const Result rows, target.Execute(kQuirksSql, {oids}));
+  for (int row = 0; row < rows.rows(); ++row) {
+    TargetTable& table = readings.find(rows.Get(row, 0))->second.table;
+    table.fires_always = rows.GetBool(row, 1);
+    table.constraining_indexes = static_cast<int>(rows.GetInt(row, 2));
+  }
   return absl::OkStatus();
+}
+
+absl::StatusOr<Result> ReadRelations(Connection& target, std::span<const TableName> names) {
+  std::vector<Parameter> parameters;
+  for (const TableName& name : names) parameters.insert(parameters.end(), {name.schema, name.name});
+  return target.Execute(absl::StrFormat(kRelationsSql, ParameterRows(names.size(), 2, 1)), parameters);
+}
+
+// At most kRowsPerStatement.
+absl::Status ReadSome(Connection& target, std::span<const TableName> names,
+                      std::map<TableName, TargetTable>& tables) {
+  WF_ASSIGN_OR_RETURN(const Result relations, ReadRelations(target, names));
+  Readings readings;
+  std::string oids;
+  for (int row = 0; row < relations.rows(); ++row) {
+    const char kind = relations.Get(row, 1).front();
+    if (kind != 'r' && kind != 'p') continue;
+    const std::string oid(relations.Get(row, 0));
+    oids += (oids.empty() ? "{" : ",") + oid;
+    TargetTable& table = readings[oid].table;
+    table.name = {std::string(relations.Get(row, 2)), std::string(relations.Get(row, 3))};
+    table.sql_name = QuoteName(table.name.schema, table.name.name);
+    table.partitioned = kind == 'p';
+  }
+  if (readings.empty()) return absl::OkStatus();
+  oids += '}';
+  WF_RETURN_IF_ERROR(ReadColumns(target, oids, readings));
+  WF_RETURN_IF_ERROR(ReadKeys(target, oids, readings));
+  WF_RETURN_IF_ERROR(ReadQuirks(target, oids, readings));
+  for (auto& [oid, reading] : readings) {
+    TableName name = reading.table.name;
+    tables.emplace(std::move(name), std::move(reading.table));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status NoSuchTable(Connection& target, const TableName& name) {
+  WF_ASSIGN_OR_RETURN(const Result relation, ReadRelations(target, {&name, 1}));
+  if (relation.rows() == 0) {
+    return Errorf(
+        absl::StatusCode::kFailedPrecondition,
+        "table %s is not on the target: create it there with the columns that the source publishes, or "
+        "leave it out with --exclude-tables",
+        name.ToString());
+  }
+  return Errorf(absl::StatusCode::kFailedPrecondition,
+                "%s is not a table on the target (relkind %s): changes can be applied to tables only",
+                name.ToString(), relation.Get(0, 1));
 }
 
 }  // namespace
@@ -219,31 +288,20 @@ std::optional<std::size_t> TargetTable::FindColumn(const std::string& column) co
   return std::nullopt;
 }
 
+absl::StatusOr<std::map<TableName, TargetTable>> ReadTargetTables(Connection& target,
+                                                                  const std::vector<TableName>& names) {
+  std::map<TableName, TargetTable> tables;
+  for (std::size_t begin = 0; begin < names.size(); begin += kRowsPerStatement) {
+    const std::size_t count = std::min(kRowsPerStatement, names.size() - begin);
+    WF_RETURN_IF_ERROR(ReadSome(target, std::span(names).subspan(begin, count), tables));
+  }
+  return tables;
+}
+
 absl::StatusOr<TargetTable> ReadTargetTable(Connection& target, const TableName& name) {
-  WF_ASSIGN_OR_RETURN(const Result relation, target.Execute(kRelationSql, {name.schema, name.name}));
-  if (relation.rows() == 0) {
-    return Errorf(
-        absl::StatusCode::kFailedPrecondition,
-        "table %s is not on the target: create it there with the columns that the source publishes, or "
-        "leave it out with --exclude-tables",
-        name.ToString());
-  }
-  const char kind = relation.Get(0, 1).front();
-  if (kind != 'r' && kind != 'p') {
-    return Errorf(absl::StatusCode::kFailedPrecondition,
-                  "%s is not a table on the target (relkind %c): changes can be applied to tables only",
-                  name.ToString(), kind);
-  }
-  TargetTable table;
-  table.name = name;
-  table.sql_name = QuoteName(name.schema, name.name);
-  table.partitioned = kind == 'p';
-  const std::string oid(relation.Get(0, 0));
-  std::map<int, std::size_t> by_number;
-  WF_RETURN_IF_ERROR(ReadColumns(target, oid, table, by_number));
-  WF_RETURN_IF_ERROR(ReadKeys(target, oid, table, by_number));
-  WF_RETURN_IF_ERROR(ReadQuirks(target, oid, table));
-  return table;
+  WF_ASSIGN_OR_RETURN(auto tables, ReadTargetTables(target, {name}));
+  if (tables.empty()) return NoSuchTable(target, name);
+  return std::move(tables.begin()->second);
 }
 
 }  // namespace walferry

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -58,6 +59,9 @@ struct TargetTable {
   std::string RowSource() const { return partitioned ? sql_name : "ONLY " + sql_name; }
 };
 
+// Those of them that are there and are tables. As many round trips for a thousand as for one.
+absl::StatusOr<std::map<TableName, TargetTable>> ReadTargetTables(Connection& target,
+                                                                  const std::vector<TableName>& names);
 // kFailedPrecondition, naming it, where there is no such table, or it is a view or something else.
 absl::StatusOr<TargetTable> ReadTargetTable(Connection& target, const TableName& name);
 

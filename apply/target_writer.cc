@@ -69,7 +69,7 @@ absl::StatusOr<Lsn> TargetWriter::ReadPositionOf(int lane) {
 
 absl::Status TargetWriter::ResolveTables(const SourceTransaction& transaction) {
   const auto resolve = [&](const Relation* relation) -> absl::Status {
-    if (tables_.Find(relation) != nullptr) return absl::OkStatus();
+    if (tables_.ResolveKnown(relation)) return absl::OkStatus();
     if (!pipeline_.entered()) return tables_.Resolve(connection_, relation);
     WF_RETURN_IF_ERROR(Note(pipeline_.Leave()));
     WF_RETURN_IF_ERROR(tables_.Resolve(connection_, relation));

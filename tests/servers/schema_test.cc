@@ -81,6 +81,22 @@ TEST_F(SchemaOf, ColumnThatTheTargetLacksIsNamedBeforeAnythingIsMade) {
   EXPECT_EQ(Target("SELECT to_regnamespace('walferry')"), "NULL");
 }
 
+// Before its first change, of what the run read when it began; and after it.
+TEST_F(SchemaOf, TablesMayBeAlteredWhileTheStreamRuns) {
+  RunOnBoth("CREATE TABLE t (id int PRIMARY KEY, gone int); CREATE TABLE other (id int PRIMARY KEY)");
+  Publish();
+  Begin("stream", SlotArguments());
+  RunOnSource("INSERT INTO other VALUES (1)");
+  ASSERT_TRUE(TargetComesTo("SELECT count(*) FROM other", "1"));
+  for (int i = 1; i <= 2; ++i) {
+    RunOnBoth(
+        absl::StrFormat("ALTER TABLE t ADD COLUMN a%d text; ALTER TABLE t DROP COLUMN IF EXISTS gone", i));
+    RunOnSource(absl::StrFormat("INSERT INTO t (id, a%1$d) VALUES (%1$d, 'new')", i));
+    ASSERT_TRUE(TargetComesTo(absl::StrFormat("SELECT a%1$d FROM t WHERE id = %1$d", i), "new"));
+  }
+  ExpectSame("SELECT * FROM t ORDER BY id");
+}
+
 TEST_F(SchemaOf, MaterializedViewsOfTheSourceMayBeRefreshed) {
   RunOnSource(
       "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1); CREATE MATERIALIZED VIEW m AS SELECT * "
