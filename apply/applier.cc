@@ -36,7 +36,7 @@ absl::StatusOr<Connection> Connect(const ApplierOptions& options, const StopSign
 class Applier::Impl {
  public:
   Impl(ApplierOptions options, std::vector<TableName> tables, MemoryBudget& budget, const StopSignal& stop,
-       std::function<void(const ApplierEvent&)> observe, bool replica_role, bool may_add_lane)
+       std::function<void(const ApplierEvent&)> observe, Lsn confirmed, bool replica_role, bool may_add_lane)
       : options_(std::move(options)),
         tables_(std::move(tables)),
         budget_(budget),
@@ -44,7 +44,7 @@ class Applier::Impl {
         observe_(std::move(observe)),
         catalog_(options_.copied_at, options_.only_listed),
         rendezvous_(options_.lanes),
-        progress_(options_.lanes),
+        progress_(options_.lanes, confirmed),
         tally_(options_.lanes),
         replica_role_(replica_role),
         may_add_lane_(may_add_lane),
@@ -111,7 +111,6 @@ absl::Status Applier::Impl::Start(Connection& target) {
     progress_.Applied(number, position);
     lanes_.back()->ShareWith(options_.lanes);
   }
-  WF_RETURN_IF_ERROR(fence_.Open());
   progress_.Restarted(progress_.sink_progress().applied);
   for (const std::unique_ptr<Lane>& lane : lanes_) lane->StartThread();
   fence_.StartThread();
@@ -257,8 +256,10 @@ absl::StatusOr<std::unique_ptr<Applier>> Applier::Start(ApplierOptions options,
   }
   options.lanes = agreed.lanes;
   options.binary = agreed.binary;
+  WF_ASSIGN_OR_RETURN(const std::optional<MigrationRecord> record, LoadMigration(target, options.migration));
   auto impl = std::make_unique<Impl>(std::move(options), tables, budget, stop, std::move(observe),
-                                     role.in_force, adaptive && role.in_force && agreed.lanes == 1);
+                                     record ? record->confirmed : Lsn{}, role.in_force,
+                                     adaptive && role.in_force && agreed.lanes == 1);
   WF_RETURN_IF_ERROR(impl->Start(target));
   return std::unique_ptr<Applier>(new Applier(std::move(impl)));
 }

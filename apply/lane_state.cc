@@ -37,23 +37,28 @@ absl::StatusOr<LaneTerms> TermsOfLanesApart(Connection& target, const std::strin
   return LaneTerms{lanes, by_rows == recorded.end() ? wanted.binary : by_rows->binary};
 }
 
-// Inside a transaction.
-absl::StatusOr<LaneTerms> AgreeInside(Connection& target, const std::string& name, const LaneTerms& wanted) {
-  WF_ASSIGN_OR_RETURN(const std::vector<Lsn> lanes,
+// From whoever moved them before. Their positions.
+absl::StatusOr<std::vector<Lsn>> TakeLanes(Connection& target, const std::string& name) {
+  WF_ASSIGN_OR_RETURN(std::vector<Lsn> lanes,
                       ReadPositions(target.Execute("WITH taken AS (UPDATE walferry.lane SET epoch = epoch + "
                                                    "1 WHERE migration = $1 RETURNING lane, position) "
                                                    "SELECT position FROM taken ORDER BY lane",
                                                    {name})));
-  if (lanes.empty()) {
-    return Errorf(absl::StatusCode::kFailedPrecondition,
-                  "the target does not know the lanes of migration %s: it was cleaned up, or never begun",
-                  name);
-  }
-  const int there = static_cast<int>(lanes.size());
-  const bool level = std::count(lanes.begin(), lanes.end(), lanes.front()) == there;
-  if (!level) return TermsOfLanesApart(target, name, wanted, there);
-  if (there != wanted.lanes) WF_RETURN_IF_ERROR(ChangeLanes(target, name, wanted.lanes, lanes.front()));
-  return wanted;
+  if (!lanes.empty()) return lanes;
+  return Errorf(absl::StatusCode::kFailedPrecondition,
+                "the target does not know the lanes of migration %s: it was cleaned up, or never begun",
+                name);
+}
+
+bool IsLevel(const std::vector<Lsn>& lanes) {
+  return std::count(lanes.begin(), lanes.end(), lanes.front()) == static_cast<std::ptrdiff_t>(lanes.size());
+}
+
+// Inside a transaction.
+absl::Status ChangeIfLevel(Connection& target, const std::string& name, int wanted) {
+  WF_ASSIGN_OR_RETURN(const std::vector<Lsn> lanes, TakeLanes(target, name));
+  if (IsLevel(lanes)) return ChangeLanes(target, name, wanted, lanes.front());
+  return Errorf(absl::StatusCode::kAborted, "another walferry moves the lanes of migration %s", name);
 }
 
 }  // namespace
@@ -100,12 +105,17 @@ absl::StatusOr<Lsn> LoadJoined(Connection& target, const std::string& name) {
 }
 
 absl::StatusOr<LaneTerms> AgreeOnLanes(Connection& target, const std::string& name, const LaneTerms& wanted) {
+  WF_ASSIGN_OR_RETURN(const std::vector<Lsn> lanes, TakeLanes(target, name));
+  const int there = static_cast<int>(lanes.size());
+  if (!IsLevel(lanes)) return TermsOfLanesApart(target, name, wanted, there);
+  if (there == wanted.lanes) return wanted;
   WF_RETURN_IF_ERROR(target.Execute("BEGIN").status());
-  absl::StatusOr<LaneTerms> agreed = AgreeInside(target, name, wanted);
+  const absl::Status changed = ChangeIfLevel(target, name, wanted.lanes);
   if (target.alive()) {
-    WF_RETURN_IF_ERROR(target.Execute(agreed.ok() ? "COMMIT" : "ROLLBACK").status());
+    WF_RETURN_IF_ERROR(target.Execute(changed.ok() ? "COMMIT" : "ROLLBACK").status());
   }
-  return agreed;
+  WF_RETURN_IF_ERROR(changed);
+  return wanted;
 }
 
 std::string RecordDealingSql(const std::string& name, const DealtTable& dealt) {

@@ -31,9 +31,8 @@ struct LaneTerms {
   bool binary = false;  // Rows are dealt by binary values.
   friend bool operator==(const LaneTerms&, const LaneTerms&) = default;
 };
-// The terms of this run: as wanted if all lanes stand at the same position, else those of the run before. In
-// a transaction of its own that waits for those that still move a lane. The caller is the migration's only
-// writer.
+// The terms of this run: as wanted if all lanes stand at the same position, else those of the run before. Not
+// inside a transaction; waits for those that still move a lane. The caller is the migration's only writer.
 absl::StatusOr<LaneTerms> AgreeOnLanes(Connection& target, const std::string& name, const LaneTerms& wanted);
 
 struct DealtTable {

@@ -8,8 +8,10 @@
 
 namespace walferry {
 
-Progress::Progress(int lanes)
-    : lanes_(static_cast<std::size_t>(lanes)), fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {}
+Progress::Progress(int lanes, Lsn confirmed)
+    : lanes_(static_cast<std::size_t>(lanes)),
+      confirmed_(confirmed),
+      fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {}
 
 Progress::~Progress() {
   if (fd_ >= 0) close(fd_);

@@ -18,7 +18,8 @@ namespace walferry {
 
 class Progress {
  public:
-  explicit Progress(int lanes);
+  // confirmed: by an earlier run.
+  explicit Progress(int lanes, Lsn confirmed = {});
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;

@@ -72,18 +72,25 @@ absl::Status Refuse(Connection& target, const Result& firing) {
 }  // namespace
 
 absl::StatusOr<ReplicaRole> TakeReplicaRole(Connection& target, const std::vector<TableName>& tables) {
-  const absl::Status set = target.Execute("SET session_replication_role = replica").status();
-  if (!set.ok() && SqlstateOf(set) != "42501") return set;
+  WF_ASSIGN_OR_RETURN(const auto results, target.ExecuteEach(std::vector<Connection::Statement>{
+                                              {"SET session_replication_role = replica", {}},
+                                              {"SHOW session_replication_role", {}},
+                                              {TablesSql(tables) + kAlwaysSql, {}},
+                                          }));
+  const absl::StatusOr<Result>& set = results[0];
+  if (!set.ok() && SqlstateOf(set.status()) != "42501") return set.status();
   // A proxy may swallow it; a setting of the role may have set it at login.
-  WF_ASSIGN_OR_RETURN(const Result shown, target.Execute("SHOW session_replication_role"));
-  if (shown.Get(0, 0) == "replica") {
-    WF_ASSIGN_OR_RETURN(const Result always, target.Execute(TablesSql(tables) + kAlwaysSql));
+  const absl::StatusOr<Result>& shown = results[1];
+  WF_RETURN_IF_ERROR(shown.status());
+  if (shown->Get(0, 0) == "replica") {
+    const absl::StatusOr<Result>& always = results[2];
+    WF_RETURN_IF_ERROR(always.status());
     std::string text =
         "session_replication_role = replica is in force on the target: triggers, foreign keys and rules "
         "do not fire";
-    if (always.GetInt(0, 0) > 0) {
+    if (always->GetInt(0, 0) > 0) {
       text += absl::StrFormat(", except %d triggers that are ENABLE ALWAYS or ENABLE REPLICA",
-                              always.GetInt(0, 0));
+                              always->GetInt(0, 0));
     }
     return ReplicaRole{true, std::move(text)};
   }

@@ -113,8 +113,7 @@ struct Reading {
 };
 using Readings = std::map<std::string, Reading, std::less<>>;
 
-absl::StatusOr<TypeMap> ReadTypes(Connection& target, const std::string& oids) {
-  WF_ASSIGN_OR_RETURN(const Result rows, target.Execute(kTypesSql, {oids}));
+TypeMap ReadTypes(const Result& rows) {
   TypeMap types;
   for (int row = 0; row < rows.rows(); ++row) {
     TypeFacts& facts = types[static_cast<Oid>(rows.GetInt(row, 0))];
@@ -173,9 +172,7 @@ bool BinaryIsText(const TypeMap& types, Oid base_type) {
   return std::find(kTypes.begin(), kTypes.end(), base_type) != kTypes.end();
 }
 
-absl::Status ReadColumns(Connection& target, const std::string& oids, Readings& readings) {
-  WF_ASSIGN_OR_RETURN(const TypeMap types, ReadTypes(target, oids));
-  WF_ASSIGN_OR_RETURN(const Result rows, target.Execute(kColumnsSql, {oids}));
+void ReadColumns(const Result& rows, const TypeMap& types, Readings& readings) {
   for (int row = 0; row < rows.rows(); ++row) {
     Reading& reading = readings.find(rows.Get(row, 0))->second;
     TargetColumn column;
@@ -196,11 +193,9 @@ absl::Status ReadColumns(Connection& target, const std::string& oids, Readings& 
     reading.by_number[static_cast<int>(rows.GetInt(row, 2))] = reading.table.columns.size();
     reading.table.columns.push_back(std::move(column));
   }
-  return absl::OkStatus();
 }
 
-absl::Status ReadKeys(Connection& target, const std::string& oids, Readings& readings) {
-  WF_ASSIGN_OR_RETURN(const Result rows, target.Execute(kKeysSql, {oids}));
+void ReadKeys(const Result& rows, Readings& readings) {
   for (int row = 0; row < rows.rows(); ++row) {
     Reading& reading = readings.find(rows.Get(row, 0))->second;
     UniqueKey key;
@@ -218,16 +213,25 @@ absl::Status ReadKeys(Connection& target, const std::string& oids, Readings& rea
     }
     if (complete && !key.columns.empty()) reading.table.keys.push_back(std::move(key));
   }
-  return absl::OkStatus();
 }
 
-absl::Status ReadQuirks(Connection& target, const std::string& oids, Readings& readings) {
-  WF_ASSIGN_OR_RETURN(const Result rows, target.Execute(kQuirksSql, {oids}));
+void ReadQuirks(const Result& rows, Readings& readings) {
   for (int row = 0; row < rows.rows(); ++row) {
     TargetTable& table = readings.find(rows.Get(row, 0))->second.table;
     table.fires_always = rows.GetBool(row, 1);
     table.constraining_indexes = static_cast<int>(rows.GetInt(row, 2));
   }
+}
+
+absl::Status ReadAbout(Connection& target, const std::string& oids, Readings& readings) {
+  WF_ASSIGN_OR_RETURN(
+      const auto results,
+      target.ExecuteEach(std::vector<Connection::Statement>{
+          {kTypesSql, {oids}}, {kColumnsSql, {oids}}, {kKeysSql, {oids}}, {kQuirksSql, {oids}}}));
+  for (const absl::StatusOr<Result>& result : results) WF_RETURN_IF_ERROR(result.status());
+  ReadColumns(*results[1], ReadTypes(*results[0]), readings);
+  ReadKeys(*results[2], readings);
+  ReadQuirks(*results[3], readings);
   return absl::OkStatus();
 }
 
@@ -255,9 +259,7 @@ absl::Status ReadSome(Connection& target, std::span<const TableName> names,
   }
   if (readings.empty()) return absl::OkStatus();
   oids += '}';
-  WF_RETURN_IF_ERROR(ReadColumns(target, oids, readings));
-  WF_RETURN_IF_ERROR(ReadKeys(target, oids, readings));
-  WF_RETURN_IF_ERROR(ReadQuirks(target, oids, readings));
+  WF_RETURN_IF_ERROR(ReadAbout(target, oids, readings));
   for (auto& [oid, reading] : readings) {
     TableName name = reading.table.name;
     tables.emplace(std::move(name), std::move(reading.table));

@@ -227,8 +227,7 @@ absl::StatusOr<Result> Connection::Execute(const std::string& sql) {
   return result;
 }
 
-absl::StatusOr<Result> Connection::Execute(const std::string& sql, std::span<const Parameter> parameters) {
-  if (stop_ != nullptr && stop_->requested()) return absl::CancelledError("stopped");
+absl::Status Connection::SendStatement(const std::string& sql, std::span<const Parameter> parameters) {
   std::vector<std::string> texts(parameters.size());
   std::vector<const char*> values(parameters.size(), nullptr);
   for (std::size_t i = 0; i < parameters.size(); ++i) {
@@ -236,12 +235,52 @@ absl::StatusOr<Result> Connection::Execute(const std::string& sql, std::span<con
     texts[i] = *parameters[i];
     values[i] = texts[i].c_str();
   }
-  if (PQsendQueryParams(native(), sql.c_str(), static_cast<int>(values.size()), nullptr, values.data(),
-                        nullptr, nullptr, 0) == 0) {
-    return LastError();
-  }
+  const int sent = PQsendQueryParams(native(), sql.c_str(), static_cast<int>(values.size()), nullptr,
+                                     values.data(), nullptr, nullptr, 0);
+  return sent == 0 ? LastError() : absl::OkStatus();
+}
+
+absl::StatusOr<Result> Connection::Execute(const std::string& sql, std::span<const Parameter> parameters) {
+  if (stop_ != nullptr && stop_->requested()) return absl::CancelledError("stopped");
+  WF_RETURN_IF_ERROR(SendStatement(sql, parameters));
   if (absl::Status sent = Flush(); absl::IsCancelled(sent)) return AfterStop(sent);
   return Collect();
+}
+
+absl::StatusOr<std::vector<absl::StatusOr<Result>>> Connection::ExecuteEach(
+    std::span<const Statement> statements) {
+  if (stop_ != nullptr && stop_->requested()) return absl::CancelledError("stopped");
+  if (PQenterPipelineMode(native()) == 0) return LastError();
+  auto results = RunEach(statements);
+  // There is no way to tell what is still to come.
+  if (!results.ok()) shutdown(PQsocket(native()), SHUT_RDWR);
+  if (results.ok() && PQexitPipelineMode(native()) == 0) return LastError();
+  return results;
+}
+
+absl::StatusOr<std::vector<absl::StatusOr<Result>>> Connection::RunEach(
+    std::span<const Statement> statements) {
+  for (const Statement& statement : statements) {
+    WF_RETURN_IF_ERROR(SendStatement(statement.sql, statement.parameters));
+    if (PQpipelineSync(native()) == 0) return LastError();
+  }
+  WF_RETURN_IF_ERROR(Flush());
+  std::vector<absl::StatusOr<Result>> results;
+  while (results.size() < statements.size()) {
+    WF_ASSIGN_OR_RETURN(pg_result * next, NextResult());
+    if (next == nullptr) return LastError();
+    Result result(next);
+    const ExecStatusType state = PQresultStatus(next);
+    if (state == PGRES_PIPELINE_SYNC) continue;
+    if (!alive()) return ErrorOf(next);
+    const bool done = state == PGRES_COMMAND_OK || state == PGRES_TUPLES_OK;
+    results.push_back(done ? absl::StatusOr<Result>(std::move(result)) : ErrorOf(next));
+    WF_ASSIGN_OR_RETURN(pg_result * end, NextResult());
+    if (end != nullptr) return absl::InternalError("one statement gave several results");
+  }
+  WF_ASSIGN_OR_RETURN(pg_result * last, NextResult());
+  const Result sync(last);
+  return results;
 }
 
 absl::Status Connection::BeginCopyOut(const std::string& sql) {

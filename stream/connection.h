@@ -99,6 +99,15 @@ class Connection {
     return Execute(sql, std::span<const Parameter>(parameters.begin(), parameters.size()));
   }
 
+  // Statements in one round trip, each a transaction of its own unless one is open: the result of each, or
+  // its error, which does not keep the others from being executed. An error of the whole: the connection is
+  // lost.
+  struct Statement {
+    std::string sql;
+    std::vector<Parameter> parameters;
+  };
+  absl::StatusOr<std::vector<absl::StatusOr<Result>>> ExecuteEach(std::span<const Statement> statements);
+
   // COPY … TO STDOUT. Read until nullopt; the view is valid until the next call on this connection. A
   // connection whose COPY was not read to its end can only be dropped.
   absl::Status BeginCopyOut(const std::string& sql);
@@ -152,6 +161,8 @@ class Connection {
   absl::Status ConnectError(bool timed_out) const;
   absl::Status Configure(const ConnectOptions& options);
   absl::StatusOr<Result> Run(const std::string& sql);
+  absl::Status SendStatement(const std::string& sql, std::span<const Parameter> parameters);
+  absl::StatusOr<std::vector<absl::StatusOr<Result>>> RunEach(std::span<const Statement> statements);
   // Sends what libpq still holds.
   absl::Status Flush();
   // The results of what was sent: the last one, or the one that opens a COPY, or the first error.

@@ -167,8 +167,8 @@ absl::Status Session::CheckSlot(Connection& connection, const std::string& datab
                options_.slot, slot->active_pid),
         "55006");
   }
-  if (!options_.confirmed_limit) return absl::OkStatus();
-  WF_ASSIGN_OR_RETURN(const Lsn limit, options_.confirmed_limit());
+  if (!options_.owns_slot) return absl::OkStatus();
+  const Lsn limit = sink_.progress().confirmed;
   if (slot->confirmed_flush_lsn <= limit) return absl::OkStatus();
   return OperatorMustAct(
       absl::StrFormat("Replication slot %s was advanced to %s, but only %s was ever confirmed from here: "

@@ -12,7 +12,6 @@
 #include "absl/time/clock.h"
 #include "stream/slot.h"
 #include "tools/log.h"
-#include "tools/table_match.h"
 
 namespace walferry {
 namespace {
@@ -77,15 +76,7 @@ SessionOptions MakeSessionOptions(const FollowOptions& options, const MigrationR
   session.wishes.binary = binary;
   session.expected_system_id = record.system_id;
   session.expected_timeline = record.timeline;
-  session.confirmed_limit = [target = options.target, name = record.name]() -> absl::StatusOr<Lsn> {
-    ConnectOptions connect;
-    connect.conninfo = target;
-    WF_ASSIGN_OR_RETURN(Connection connection, Connection::Open(connect));
-    WF_ASSIGN_OR_RETURN(const std::optional<MigrationRecord> now, LoadMigration(connection, name));
-    if (!now)
-      return Errorf(absl::StatusCode::kFailedPrecondition, "migration %s is gone from the target", name);
-    return now->confirmed;
-  };
+  session.owns_slot = true;
   session.spool_dir = options.work_dir;
   session.retry_for = options.retry_for;
   return session;
@@ -232,16 +223,6 @@ absl::StatusOr<FollowResult> Follow(FollowOptions options, const MigrationRecord
   StopSignal inner;  // Ends this run: by the process' stop, or by a request in the state.
   std::vector<TableName> names;
   for (const TableRecord& table : tables) names.push_back(table.table);
-  if (options.binary_if_it_suits) {
-    ConnectOptions connect;
-    connect.conninfo = options.source;
-    connect.stop = &stop;
-    // The session waits for a source that is away; it is not asked for anything here then.
-    absl::StatusOr<Connection> source = Connection::Open(connect);
-    if (source.ok()) {
-      WF_ASSIGN_OR_RETURN(options.wishes.binary, BinarySuits(*source, lock_connection, names));
-    }
-  }
   WF_ASSIGN_OR_RETURN(std::unique_ptr<Applier> applier,
                       Applier::Start(MakeApplierOptions(options, record, tables, only_listed), names, budget,
                                      inner, LogApplierEvent));

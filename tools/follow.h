@@ -18,7 +18,7 @@ struct FollowOptions {
   std::size_t memory_bytes = std::size_t{512} << 20;
   std::string work_dir;
   ProtocolOptions wishes;
-  bool binary_if_it_suits = false;  // Decides about wishes.binary at the start.
+  bool binary_if_it_suits = false;  // wishes.binary is a guess: where it turns out wrong, go on in text.
   int lanes = 0;                    // 0: as many as suit.
   OnMissingRow on_missing_row = OnMissingRow::kCount;
   OnConflict on_conflict = OnConflict::kStop;

@@ -163,7 +163,9 @@ absl::Status Migration::AdoptSlot(const std::string& slot, const std::string& pu
                   "publication %s has none of the chosen tables: look at --publication and --tables",
                   publication);
   }
-  WF_RETURN_IF_ERROR(CheckTablesMatch(source_, target_, tables));
+  WF_ASSIGN_OR_RETURN(const TablePairs pairs, ReadTablePairs(source_, target_, tables));
+  WF_RETURN_IF_ERROR(CheckTablesMatch(pairs));
+  binary_suits_ = BinarySuits(pairs);
 
   record_ = MigrationRecord{};
   record_.name = options_.name;
@@ -199,12 +201,29 @@ absl::StatusOr<FollowResult> Migration::Stream(const FollowUntil& until,
     note_catching_up(snapshot.wal_end.valid() && snapshot.bottleneck == "none", snapshot.applied);
     watch(snapshot);
   };
+  FollowOptions options = options_.follow;
+  if (options.binary_if_it_suits) options.wishes.binary = BinarySuitsNow(tables);
   const bool only_listed = record_.owns_publication || !options_.tables.selects_all();
   absl::StatusOr<FollowResult> result =
-      Follow(options_.follow, record_, tables, only_listed, until, target_, *stop_, look);
+      Follow(options, record_, tables, only_listed, until, target_, *stop_, look);
   // A short run ends before the monitor has seen that `until` was reached.
   if (result.ok()) note_catching_up(!result->stopped, result->last.lsn.confirmed);
   return result;
+}
+
+// As text all values go. A source that is away is waited for later, and is not asked for anything here.
+bool Migration::BinarySuitsNow(const std::vector<TableRecord>& tables) {
+  if (binary_suits_) return *std::exchange(binary_suits_, std::nullopt);
+  std::vector<TableName> names;
+  for (const TableRecord& table : tables) names.push_back(table.table);
+  absl::StatusOr<TablePairs> pairs = ReadTablePairs(source_, target_, names);
+  if (!pairs.ok() && !source_.alive()) {  // It may have been idle through a long copy.
+    absl::StatusOr<Connection> source = Connect(Endpoint::kSource, options_.source, options_.name, stop_);
+    if (!source.ok()) return false;
+    source_ = *std::move(source);
+    pairs = ReadTablePairs(source_, target_, names);
+  }
+  return pairs.ok() && BinarySuits(*pairs);
 }
 
 absl::StatusOr<SequenceReport> Migration::SetAllSequences() {

@@ -99,6 +99,7 @@ class Migration {
                           const std::function<bool(const TableRecord&)>& is_listed);
   absl::Status BeginEarlyIndexes(const std::vector<TableRecord>& tables);
   absl::Status IndexPhase();
+  bool BinarySuitsNow(const std::vector<TableRecord>& tables);
   absl::StatusOr<bool> ForeignKeysMayComeEarly();
   ConnectOptions ReplicationOptions() const;
 
@@ -108,6 +109,7 @@ class Migration {
   Connection target_;  // Holds the lock.
   bool exists_ = false;
   MigrationRecord record_;
+  std::optional<bool> binary_suits_;             // As it was found a moment ago.
   std::unique_ptr<EarlyIndexes> early_indexes_;  // From the copy until the other objects are made.
   std::optional<ExportedSnapshot> snapshot_;     // While a copy under a slot's snapshot is under way.
   int snapshots_taken_ = 0;                      // After the slot's own.

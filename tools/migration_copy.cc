@@ -5,6 +5,7 @@
 #include <thread>
 #include <utility>
 
+#include "apply/position.h"
 #include "stream/publication.h"
 #include "stream/slot.h"
 #include "tools/copy_display.h"
@@ -171,6 +172,7 @@ absl::Status Migration::SlotPhase() {
   record_.phase = Phase::kSchema;
   WF_RETURN_IF_ERROR(target_.Execute("BEGIN").status());
   WF_RETURN_IF_ERROR(UpdateMigration(target_, record_));
+  WF_RETURN_IF_ERROR(CommitFence(target_, record_.name, record_.slot_lsn));
   WF_RETURN_IF_ERROR(InitializeLanes(target_, record_.name, record_.lanes, record_.slot_lsn));
   WF_RETURN_IF_ERROR(Note("slot", absl::StrFormat("%s at %s", record_.slot, record_.slot_lsn.ToString())));
   WF_RETURN_IF_ERROR(target_.Execute("COMMIT").status());
@@ -184,7 +186,8 @@ absl::Status Migration::SchemaPhase(const std::string& snapshot) {
     WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
     std::vector<TableName> names;
     for (const TableRecord& table : tables) names.push_back(table.table);
-    WF_RETURN_IF_ERROR(CheckTablesMatch(source_, target_, names));
+    WF_ASSIGN_OR_RETURN(const TablePairs pairs, ReadTablePairs(source_, target_, names));
+    WF_RETURN_IF_ERROR(CheckTablesMatch(pairs));
     return SetPhase(Phase::kCopy);
   }
   SchemaDumpOptions options;

@@ -1,7 +1,5 @@
 #include "tools/table_match.h"
 
-#include "apply/table_facts.h"
-
 namespace walferry {
 namespace {
 
@@ -29,14 +27,20 @@ absl::Status CheckPatternsMatch(Connection& source, const TableFilter& filter) {
                 Join(unmatched));
 }
 
-absl::Status CheckTablesMatch(Connection& source, Connection& target, const std::vector<TableName>& tables) {
-  WF_ASSIGN_OR_RETURN(const auto source_facts, ReadTableFacts(source, tables));
-  WF_ASSIGN_OR_RETURN(const auto target_facts, ReadTableFacts(target, tables));
+absl::StatusOr<TablePairs> ReadTablePairs(Connection& source, Connection& target,
+                                          const std::vector<TableName>& tables) {
+  TablePairs pairs;
+  WF_ASSIGN_OR_RETURN(pairs.source, ReadTableFacts(source, tables));
+  WF_ASSIGN_OR_RETURN(pairs.target, ReadTableFacts(target, tables));
+  return pairs;
+}
+
+absl::Status CheckTablesMatch(const TablePairs& tables) {
   std::vector<std::string> missing_tables;
   std::vector<std::string> missing_columns;
-  for (const auto& [table, facts] : source_facts) {
-    const auto found = target_facts.find(table);
-    if (found == target_facts.end()) {
+  for (const auto& [table, facts] : tables.source) {
+    const auto found = tables.target.find(table);
+    if (found == tables.target.end()) {
       missing_tables.push_back(table.ToString());
       continue;
     }
@@ -59,13 +63,10 @@ absl::Status CheckTablesMatch(Connection& source, Connection& target, const std:
   return absl::OkStatus();
 }
 
-absl::StatusOr<bool> BinarySuits(Connection& source, Connection& target,
-                                 const std::vector<TableName>& tables) {
-  WF_ASSIGN_OR_RETURN(const auto source_facts, ReadTableFacts(source, tables));
-  WF_ASSIGN_OR_RETURN(const auto target_facts, ReadTableFacts(target, tables));
-  for (const auto& [table, facts] : source_facts) {
-    const auto found = target_facts.find(table);
-    if (found == target_facts.end()) continue;
+bool BinarySuits(const TablePairs& tables) {
+  for (const auto& [table, facts] : tables.source) {
+    const auto found = tables.target.find(table);
+    if (found == tables.target.end()) continue;
     for (const ColumnFacts& column : facts.columns) {
       const ColumnFacts* const other = found->second.FindColumn(column.name);
       if (column.generated || other == nullptr) continue;

@@ -2,8 +2,10 @@
 // written.
 #pragma once
 
+#include <map>
 #include <vector>
 
+#include "apply/table_facts.h"
 #include "stream/connection.h"
 #include "stream/publication.h"
 #include "tools/table_filter.h"
@@ -14,13 +16,20 @@ namespace walferry {
 // typo, or a table that would silently be left out.
 absl::Status CheckPatternsMatch(Connection& source, const TableFilter& filter);
 
+// What both sides say about the tables.
+struct TablePairs {
+  std::map<TableName, TableFacts> source;
+  std::map<TableName, TableFacts> target;
+};
+absl::StatusOr<TablePairs> ReadTablePairs(Connection& source, Connection& target,
+                                          const std::vector<TableName>& tables);
+
 // kFailedPrecondition naming the first tables or columns that the target lacks, and what to do.
-absl::Status CheckTablesMatch(Connection& source, Connection& target, const std::vector<TableName>& tables);
+absl::Status CheckTablesMatch(const TablePairs& tables);
 
 // Whether the stream's values may be asked for in binary: every published column has the same binary form on
 // both sides, and none is an array, which travels through set-based statements as text only. Tables that one
 // side lacks do not count.
-absl::StatusOr<bool> BinarySuits(Connection& source, Connection& target,
-                                 const std::vector<TableName>& tables);
+bool BinarySuits(const TablePairs& tables);
 
 }  // namespace walferry

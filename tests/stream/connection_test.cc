@@ -60,6 +60,45 @@ TEST_F(ConnectionTest, SeveralStatementsGiveTheFirstError) {
   EXPECT_EQ(Must(connection.Execute("SELECT 3")).GetInt(0, 0), 3) << "the connection can still be used";
 }
 
+TEST_F(ConnectionTest, EachOfSeveralStatementsGivesItsResultOrItsError) {
+  Connection connection = Connect(conninfo());
+  for (int i = 0; i < 2; ++i) {
+    const auto results =
+        Must(connection.ExecuteEach(std::vector<Connection::Statement>{{"SELECT $1 || 'b'", {"a"}},
+                                                                       {"SELECT 1 / 0", {}},
+                                                                       {"SET work_mem = '1MB'", {}},
+                                                                       {"SHOW work_mem", {}}}));
+    ASSERT_EQ(results.size(), 4U);
+    EXPECT_EQ(results[0]->Get(0, 0), "ab");
+    EXPECT_EQ(SqlstateOf(results[1].status()), "22012");
+    EXPECT_TRUE(results[2].ok());
+    EXPECT_EQ(results[3]->Get(0, 0), "1MB");
+    EXPECT_EQ(Must(connection.Execute("SELECT 3")).GetInt(0, 0), 3) << "the connection can still be used";
+  }
+  EXPECT_TRUE(Must(connection.ExecuteEach({})).empty());
+}
+
+TEST_F(ConnectionTest, ABackendThatIsTerminatedAmongSeveralStatementsIsUnavailable) {
+  Connection connection = Connect(conninfo());
+  const auto results = connection.ExecuteEach(std::vector<Connection::Statement>{
+      {"SELECT 1", {}}, {"SELECT pg_terminate_backend(pg_backend_pid())", {}}, {"SELECT 2", {}}});
+  EXPECT_EQ(results.status().code(), absl::StatusCode::kUnavailable) << results.status();
+  EXPECT_FALSE(connection.alive());
+}
+
+TEST_F(ConnectionTest, AStopAmongSeveralStatementsEndsTheConnection) {
+  StopSignal stop;
+  Connection connection = ConnectWithStop(stop);
+  std::thread stopper([&] {
+    WaitForState(connection.backend_pid(), "active");
+    stop.Request();
+  });
+  const auto results = connection.ExecuteEach(std::vector<Connection::Statement>{{"SELECT pg_sleep(1)", {}}});
+  stopper.join();
+  EXPECT_EQ(results.status().code(), absl::StatusCode::kCancelled) << results.status();
+  WaitForState(connection.backend_pid(), "");
+}
+
 TEST_F(ConnectionTest, ParametersKeepNullAndEmptyApart) {
   Connection connection = Connect(conninfo());
   const Result result = Must(connection.Execute("SELECT $1::text IS NULL, $2::text = '', $3::text",

@@ -65,6 +65,10 @@ class RecordingSink final : public SegmentSink {
     }
     Wake();
   }
+  void SetConfirmed(Lsn confirmed) {
+    absl::MutexLock lock(&mutex_);
+    progress_.confirmed = confirmed;
+  }
   void SetPosition(Lsn position) {
     absl::MutexLock lock(&mutex_);
     position_ = position;

@@ -30,7 +30,8 @@ TEST_F(SessionRefusal, MissingSlotIsNotMadeAgain) {
 TEST_F(SessionRefusal, SlotThatSomebodyElseAdvancedWouldLoseChanges) {
   SessionOptions options = source().Options();
   const Lsn confirmed = source().Slot().confirmed_flush_lsn;
-  options.confirmed_limit = [confirmed] { return confirmed; };
+  options.owns_slot = true;
+  sink().SetConfirmed(confirmed);
   source().Execute("INSERT INTO public.t VALUES (1, 'n')");
   source().Execute("SELECT pg_replication_slot_advance('" + source().slot() + "', pg_current_wal_lsn())");
   const absl::Status status = Refusal(options);
