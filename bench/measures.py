@@ -16,6 +16,7 @@ def stream_makers(options):
     return {
         "walferry": lambda name: contestants.Walferry(name, options.walferry, arguments),
         "walferry_far": lambda name: contestants.FarWalferry(name, options.walferry, arguments, options.delay_ms),
+        "walferry_proxied": lambda name: contestants.FarWalferry(name, options.walferry, arguments, 0),
         "native": lambda name: contestants.Subscription(name, streaming="off"),
         "native_stream": lambda name: contestants.Subscription(name, streaming="on"),
         "recvlogical": contestants.Receiver,
@@ -87,7 +88,7 @@ def usual_contestants(options):
         return ["walferry", "dump", "table_sync"], ["pgcopydb is not installed"]
     names = ["walferry", "native", "native_stream", "recvlogical"]
     if options.delay_ms:
-        names.insert(1, "walferry_far")
+        names[1:1] = ["walferry_far", "walferry_proxied"]
     if options.ceiling.exists():
         return names + ["ceiling"], []
     return names, [f"no ceiling: {options.ceiling} is not built (WALFERRY_BENCH)"]

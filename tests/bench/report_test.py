@@ -51,6 +51,13 @@ class ReportTest(unittest.TestCase):
         slow = report_of(walferry=[run(1.0)], walferry_far=[run(1.2)], native=[run(3.0)])
         self.assertEqual(report.missed(slow), ["tpcb far away, over its speed nearby"])
 
+    def test_leaves_the_starts_out_of_the_comparison_of_far_and_near(self):
+        far = report_of(walferry=[run(1.0)], walferry_proxied=[run(1.1)], walferry_far=[run(1.9)])
+        far["workloads"]["start"] = report.compare(
+            WORKLOAD, SOURCE, {"walferry_proxied": [run(0.1)], "walferry_far": [run(0.8)]})
+        self.assertEqual(report.far_speed(far, "tpcb"), 0.909)
+        self.assertIsNone(report.far_speed(far, "start"))
+
     def test_names_too_much_memory(self):
         large = report_of(walferry=[run(1.0, peak_bytes=600_000_000)], native=[run(3.0)])
         self.assertEqual(report.missed(large), ["memory, 576 MB over its peak"])
