@@ -11,7 +11,9 @@
 namespace walferry {
 namespace {
 
+using ::testing::Each;
 using ::testing::ElementsAre;
+using ::testing::Field;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -147,7 +149,10 @@ TEST_F(Schema, ObjectsThatFailedAreCreatedByALaterRunAndTheOthersNotAgain) {
   pair_.RunOnTarget("truncate app.p");
   const absl::Status status = CreateUpTo(ObjectStage::kTrigger);
   ASSERT_TRUE(status.ok()) << status;
-  EXPECT_EQ(shown_.size(), LoadObjects(pair_.target(), "m").value().size());
+  const std::vector<SchemaObject> objects = LoadObjects(pair_.target(), "m").value();
+  EXPECT_THAT(objects, Each(Field(&SchemaObject::done, true)));
+  // Not always all: what the failure interrupted at its COMMIT is done, and shown by neither run.
+  EXPECT_LE(shown_.size(), objects.size());
   EXPECT_GT(shown_.size(), created);
   EXPECT_EQ(QueryText(pair_.target(), kCatalogs), QueryText(pair_.source(), kCatalogs));
 }
