@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "decoder/status.h"
 #include "stream/segment.h"
 
@@ -24,13 +25,16 @@ struct Slice {
 // What an event counts for where sizes are limited.
 std::size_t BytesOf(const Event& event);
 
+// Most transactions of a busy source are within one segment.
+using Slices = absl::InlinedVector<Slice, 1>;
+
 // A transaction of the source, or a part of one. Its slices hold its changes, without begin and commit.
 struct SourceTransaction {
   Xid xid = 0;
   Lsn commit_lsn;
   Lsn end_lsn;  // Zero as long as its commit did not arrive.
   std::size_t bytes = 0;
-  std::vector<Slice> slices;
+  Slices slices;
 
   bool whole() const { return end_lsn.valid(); }
 };

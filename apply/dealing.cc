@@ -173,7 +173,7 @@ absl::StatusOr<bool> Dealer::TakeShare(SourceTransaction& transaction) {
     transaction.bytes = 0;
     return true;
   }
-  std::vector<Slice> slices;
+  Slices slices;
   std::size_t bytes = 0;
   for (const Slice& slice : transaction.slices) {
     Slice share;

@@ -10,9 +10,10 @@ namespace {
 
 using Row = NetChanges::Row;
 
-// A statement's arrays are encoded while the server works on those of the one before.
+// A statement's arrays are encoded while the server works on those of the one before, and are taken apart
+// there while they are in its core's cache.
 constexpr std::size_t kRowsPerChunk = 4096;
-constexpr std::size_t kBytesPerChunk = 256 << 10;
+constexpr std::size_t kBytesPerChunk = 64 << 10;
 
 // A row in the order in which statements name them: neighbours in the table are written together. Shorter
 // keys come first, which puts numbers as text into their order.
