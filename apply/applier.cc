@@ -21,7 +21,7 @@ constexpr absl::Duration kLevelling = absl::Seconds(5);
 // With such a part of the memory budget in use it is not the source that limits. A lane that has nothing to
 // do would cost both: in the source's cores where everything is on one machine, in contention over tables
 // that rows are only appended to.
-constexpr std::size_t kBehindShare = 8;
+constexpr std::size_t kBehindShare = 6;
 
 absl::StatusOr<Connection> Connect(const ApplierOptions& options, const StopSignal* stop) {
   ConnectOptions connect;

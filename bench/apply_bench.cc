@@ -26,20 +26,7 @@ std::unique_ptr<Shape> WideTable() {
       {"a", 23},         {"b", 23},         {"c", 1700},       {"name", 25}, {"descr", 25},
       {"payload", 3802}, {"created", 1184}, {"updated", 1184}, {"flag", 16}};
   for (const auto& [name, type] : columns) shape->relation.columns.push_back({name, type, -1, false});
-  shape->table.relation = &shape->relation;
-  shape->table.in_scope = true;
-  for (const RelationColumn& published : shape->relation.columns) {
-    TargetColumn column;
-    column.name = published.name;
-    column.type_oid = column.element_oid = published.type_oid;
-    column.array_sql = "x[]";
-    column.equals = "=";
-    column.equal_is_identical = true;
-    column.binary_is_text = published.type_oid == 25;
-    shape->table.target.columns.push_back(column);
-  }
-  shape->table.target.keys = {{.primary = true, .columns = {0}}};
-  if (!MapColumns(shape->relation, shape->table).ok()) std::abort();
+  shape->table = HandMadeTable(shape->relation);
   return shape;
 }
 

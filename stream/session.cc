@@ -167,7 +167,7 @@ absl::Status Session::CheckSlot(Connection& connection, const std::string& datab
                options_.slot, slot->active_pid),
         "55006");
   }
-  if (!options_.owns_slot) return absl::OkStatus();
+  if (!options_.sole_reader) return absl::OkStatus();
   const Lsn limit = sink_.progress().confirmed;
   if (slot->confirmed_flush_lsn <= limit) return absl::OkStatus();
   return OperatorMustAct(

@@ -33,9 +33,9 @@ struct SessionOptions {
   // Compared with IDENTIFY_SYSTEM at every connect where they are set; a difference ends the session.
   std::string expected_system_id;
   std::int64_t expected_timeline = 0;
-  // The slot's confirmed_flush_lsn may not be beyond what the sink says is confirmed: somebody else would
-  // have consumed changes.
-  bool owns_slot = false;
+  // Nobody else reads the slot: where its confirmed_flush_lsn is beyond what the sink says is confirmed,
+  // somebody has consumed changes that are missing on the target.
+  bool sole_reader = false;
   std::string spool_dir;  // For transactions in progress that do not fit into memory.
   // The longest time between two reports to the source; shortened where its wal_sender_timeout asks for it.
   absl::Duration status_interval = absl::Seconds(5);

@@ -76,7 +76,7 @@ SessionOptions MakeSessionOptions(const FollowOptions& options, const MigrationR
   session.wishes.binary = binary;
   session.expected_system_id = record.system_id;
   session.expected_timeline = record.timeline;
-  session.owns_slot = true;
+  session.sole_reader = true;
   session.spool_dir = options.work_dir;
   session.retry_for = options.retry_for;
   return session;

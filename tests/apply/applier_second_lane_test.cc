@@ -68,7 +68,11 @@ TEST_F(ApplierSecondLane, JoinsWhereTheTargetFallsBehind) {
 TEST_F(ApplierSecondLane, HasNoShareInTheTransactionThatIsOpenWhenItJoins) {
   MakeTables();
   pair_.RunOnSource("INSERT INTO t SELECT -i, i, repeat('y', 500) FROM generate_series(1, 20000) i");
+  Connection holder = MustConnect(pair_.target_conninfo());
+  RunSql(holder, "BEGIN; LOCK TABLE t IN SHARE MODE");
   RunningStream stream(pair_, Adaptive(Options()), SourceEnd(), false, kMemoryBytes);
+  ASSERT_TRUE(WaitUntil([&] { return stream.applier().counters().lanes.size() == 2; }));
+  RunSql(holder, "COMMIT");
   const absl::Status status = stream.End(false);
   EXPECT_TRUE(status.ok()) << status;
   ExpectEqualContent(pair_);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "apply/table_map.h"
 #include "decoder/relation.h"
 #include "decoder/wire_writer.h"
 #include "stream/segment.h"
@@ -30,6 +31,27 @@ class HandMadeTuple {
   std::string bytes_;
   std::uint16_t count_;
 };
+
+// The relation as a table of the target with the same columns, the first of which is its primary key.
+// relation: outlives it.
+inline MappedTable HandMadeTable(const Relation& relation) {
+  MappedTable table;
+  table.relation = &relation;
+  table.in_scope = true;
+  for (const RelationColumn& published : relation.columns) {
+    TargetColumn column;
+    column.name = published.name;
+    column.type_oid = column.element_oid = published.type_oid;
+    column.array_sql = "x[]";
+    column.equals = "=";
+    column.equal_is_identical = true;
+    column.binary_is_text = published.type_oid == 25;
+    table.target.columns.push_back(column);
+  }
+  table.target.keys = {{.primary = true, .columns = {0}}};
+  const absl::Status mapped = MapColumns(relation, table);
+  return mapped.ok() ? table : MappedTable{};
+}
 
 // "B5 i i C9" as events: B and C with their LSN; i, u, d for changes.
 inline Segment HandMadeSegment(const std::string& script, const Relation* relation) {

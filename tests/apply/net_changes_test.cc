@@ -18,19 +18,7 @@ class NetChangesTest : public ::testing::Test {
                  .name = "t",
                  .replica_identity = ReplicaIdentity::kDefault,
                  .columns = {{"id", 23, -1, true}, {"a", 25, -1, false}, {"b", 25, -1, false}}};
-    table_.relation = &relation_;
-    table_.in_scope = true;
-    for (const RelationColumn& published : relation_.columns) {
-      TargetColumn column;
-      column.name = published.name;
-      column.type_oid = column.element_oid = published.type_oid;
-      column.array_sql = "x[]";
-      column.equals = "=";
-      column.equal_is_identical = true;
-      table_.target.columns.push_back(column);
-    }
-    table_.target.keys = {{.primary = true, .columns = {0}}};
-    EXPECT_TRUE(MapColumns(relation_, table_).ok());
+    table_ = HandMadeTable(relation_);
   }
 
   static WrittenRow Row(const std::string& text) {

@@ -30,7 +30,7 @@ TEST_F(SessionRefusal, MissingSlotIsNotMadeAgain) {
 TEST_F(SessionRefusal, SlotThatSomebodyElseAdvancedWouldLoseChanges) {
   SessionOptions options = source().Options();
   const Lsn confirmed = source().Slot().confirmed_flush_lsn;
-  options.owns_slot = true;
+  options.sole_reader = true;
   sink().SetConfirmed(confirmed);
   source().Execute("INSERT INTO public.t VALUES (1, 'n')");
   source().Execute("SELECT pg_replication_slot_advance('" + source().slot() + "', pg_current_wal_lsn())");
