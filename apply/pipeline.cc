@@ -35,25 +35,13 @@ absl::Status Pipeline::Enter() {
 
 absl::Status Pipeline::Send(const std::string& sql, std::span<const Parameter> parameters) {
   if (!failure_.ok()) return failure_;
-  std::vector<std::string> texts(parameters.size());
-  std::vector<const char*> values(parameters.size(), nullptr);
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    if (!parameters[i].has_value()) continue;
-    texts[i] = *parameters[i];
-    values[i] = texts[i].c_str();
-  }
-  if (PQsendQueryParams(connection_.native(), sql.c_str(), static_cast<int>(values.size()), nullptr,
-                        values.data(), nullptr, nullptr, 0) == 0) {
-    return connection_.LastError();
-  }
+  WF_RETURN_IF_ERROR(connection_.SendStatement(sql, parameters));
   return Register(Kind::kOther, sql.size() + kStatementBytes);
 }
 
 absl::Status Pipeline::SendCounted(const std::string& sql) {
   if (!failure_.ok()) return failure_;
-  if (PQsendQueryParams(connection_.native(), sql.c_str(), 0, nullptr, nullptr, nullptr, nullptr, 0) == 0) {
-    return connection_.LastError();
-  }
+  WF_RETURN_IF_ERROR(connection_.SendStatement(sql, {}));
   return Register(Kind::kRow, sql.size() + kStatementBytes);
 }
 

@@ -189,6 +189,12 @@ absl::StatusOr<bool> WriteHeartbeat(Connection& target, const std::string& name,
   return row->GetBool(0, 0);
 }
 
+std::vector<TableName> NamesOf(const std::vector<TableRecord>& tables) {
+  std::vector<TableName> names;
+  for (const TableRecord& table : tables) names.push_back(table.table);
+  return names;
+}
+
 absl::StatusOr<std::vector<TableRecord>> LoadTables(Connection& target, const std::string& name) {
   WF_ASSIGN_OR_RETURN(
       Result rows,

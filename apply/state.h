@@ -132,6 +132,7 @@ absl::StatusOr<bool> WriteHeartbeat(Connection& target, const std::string& name,
 // fine to repeat after a failure between them).
 absl::Status DeleteMigration(Connection& target, const std::string& name);
 
+std::vector<TableName> NamesOf(const std::vector<TableRecord>& tables);
 absl::StatusOr<std::vector<TableRecord>> LoadTables(Connection& target, const std::string& name);
 // Adds tables that are not there yet, as kWaiting.
 absl::Status AddTables(Connection& target, const std::string& name, const std::vector<TableName>& tables);

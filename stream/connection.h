@@ -139,6 +139,8 @@ class Connection {
   // For the transport and the pipeline, which continue on this connection's protocol themselves.
   pg_conn* native() const { return connection_.get(); }
   const StopSignal* stop() const { return stop_; }
+  // Gives a statement with text parameters to libpq, which may hold it until it is flushed.
+  absl::Status SendStatement(const std::string& sql, std::span<const Parameter> parameters);
   // Waits until the socket is readable (or writable too, if asked for): OK; a stop is requested: kCancelled;
   // or the deadline passes: kDeadlineExceeded.
   absl::Status Wait(bool for_writing, absl::Time deadline = absl::InfiniteFuture());
@@ -161,7 +163,6 @@ class Connection {
   absl::Status ConnectError(bool timed_out) const;
   absl::Status Configure(const ConnectOptions& options);
   absl::StatusOr<Result> Run(const std::string& sql);
-  absl::Status SendStatement(const std::string& sql, std::span<const Parameter> parameters);
   absl::StatusOr<std::vector<absl::StatusOr<Result>>> RunEach(std::span<const Statement> statements);
   // Sends what libpq still holds.
   absl::Status Flush();

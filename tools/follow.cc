@@ -221,8 +221,7 @@ absl::StatusOr<FollowResult> Follow(FollowOptions options, const MigrationRecord
                                     const std::function<void(const RuntimeSnapshot&)>& watch) {
   MemoryBudget budget(options.memory_bytes);
   StopSignal inner;  // Ends this run: by the process' stop, or by a request in the state.
-  std::vector<TableName> names;
-  for (const TableRecord& table : tables) names.push_back(table.table);
+  const std::vector<TableName> names = NamesOf(tables);
   WF_ASSIGN_OR_RETURN(std::unique_ptr<Applier> applier,
                       Applier::Start(MakeApplierOptions(options, record, tables, only_listed), names, budget,
                                      inner, LogApplierEvent));

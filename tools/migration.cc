@@ -214,8 +214,7 @@ absl::StatusOr<FollowResult> Migration::Stream(const FollowUntil& until,
 // As text all values go. A source that is away is waited for later, and is not asked for anything here.
 bool Migration::BinarySuitsNow(const std::vector<TableRecord>& tables) {
   if (binary_suits_) return *std::exchange(binary_suits_, std::nullopt);
-  std::vector<TableName> names;
-  for (const TableRecord& table : tables) names.push_back(table.table);
+  const std::vector<TableName> names = NamesOf(tables);
   absl::StatusOr<TablePairs> pairs = ReadTablePairs(source_, target_, names);
   if (!pairs.ok() && !source_.alive()) {  // It may have been idle through a long copy.
     absl::StatusOr<Connection> source = Connect(Endpoint::kSource, options_.source, options_.name, stop_);

@@ -147,8 +147,7 @@ absl::Status Migration::PublicationPhase() {
   WF_ASSIGN_OR_RETURN(const bool exists, PublicationExists(source_, record_.publication));
   if (!exists) {
     WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
-    std::vector<TableName> names;
-    for (const TableRecord& table : tables) names.push_back(table.table);
+    const std::vector<TableName> names = NamesOf(tables);
     WF_RETURN_IF_ERROR(CreatePublication(source_, record_.publication, names, /*via_root=*/false));
     LogInfo("publication %s made for %d tables", record_.publication, names.size());
   }
@@ -184,8 +183,7 @@ absl::Status Migration::SlotPhase() {
 absl::Status Migration::SchemaPhase(const std::string& snapshot) {
   if (!record_.copies_schema) {
     WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
-    std::vector<TableName> names;
-    for (const TableRecord& table : tables) names.push_back(table.table);
+    const std::vector<TableName> names = NamesOf(tables);
     WF_ASSIGN_OR_RETURN(const TablePairs pairs, ReadTablePairs(source_, target_, names));
     WF_RETURN_IF_ERROR(CheckTablesMatch(pairs));
     return SetPhase(Phase::kCopy);
@@ -296,8 +294,7 @@ absl::Status Migration::IndexPhase() {
   WF_ASSIGN_OR_RETURN(const bool early, ForeignKeysMayComeEarly());
   WF_RETURN_IF_ERROR(CreateObjectsUpTo(early ? ObjectStage::kForeignKey : ObjectStage::kAttach));
   WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
-  std::vector<TableName> names;
-  for (const TableRecord& table : tables) names.push_back(table.table);
+  const std::vector<TableName> names = NamesOf(tables);
   LogInfo("analyzing %d tables", names.size());
   WF_RETURN_IF_ERROR(AnalyzeTables(options_.target, names, options_.index_jobs, *stop_));
   return SetPhase(Phase::kCatchUp);
