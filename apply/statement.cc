@@ -2,6 +2,7 @@
 #include "apply/statement.h"
 
 #include "absl/strings/str_format.h"
+#include "stream/quote.h"
 
 namespace walferry {
 namespace {
@@ -139,10 +140,18 @@ std::string StatementSql(const RowStatement& statement) {
   return {};
 }
 
+// TRUNCATE is refused where a foreign key of the target comes from a table that is not truncated with it: one whose
+// copy is younger than the source's TRUNCATE, or one that only the target has.
 std::string TruncateSql(const std::vector<const MappedTable*>& tables, bool restart_identity) {
   std::string list;
-  for (const MappedTable* table : tables) list += (list.empty() ? "" : ", ") + table->target.RowSource();
-  return "TRUNCATE " + list + (restart_identity ? " RESTART IDENTITY" : " CONTINUE IDENTITY");
+  std::string deletes;
+  for (const MappedTable* table : tables) {
+    list += (list.empty() ? "" : ", ") + table->target.RowSource();
+    deletes += " DELETE FROM " + table->target.RowSource() + ";";
+  }
+  return "DO " + QuoteLiteral("BEGIN TRUNCATE " + list +
+                              (restart_identity ? " RESTART IDENTITY" : " CONTINUE IDENTITY") +
+                              "; EXCEPTION WHEN feature_not_supported THEN" + deletes + " END");
 }
 
 }  // namespace walferry
