@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "apply/followed_table.h"
 #include "apply/state.h"
 #include "stream/memory_budget.h"
 #include "stream/sink.h"
@@ -36,6 +37,9 @@ struct ApplierOptions {
   // and counted.
   std::map<TableName, Lsn> copied_at;
   bool only_listed = false;
+  // Not empty: the tables by their oid on the source, in place of copied_at and only_listed. A relation that is
+  // not among them, or has another shape, ends the stream before its first change (UnexpectedRelation()).
+  FollowedTables followed;
   OnMissingRow on_missing_row = OnMissingRow::kCount;
   OnConflict on_conflict = OnConflict::kStop;
   std::size_t batch_bytes = 16 << 20;     // A batch is closed at this size, or as soon as its lane is free.

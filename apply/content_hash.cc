@@ -177,18 +177,27 @@ absl::StatusOr<std::vector<RowDifference>> CompareByKey(KeyedTable& source, Keye
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::string>> ComparableColumns(Connection& source, Connection& target,
-                                                           const TableName& table) {
-  WF_ASSIGN_OR_RETURN(const auto source_facts, ReadTableFacts(source, {table}));
-  WF_ASSIGN_OR_RETURN(const auto target_facts, ReadTableFacts(target, {table}));
-  if (source_facts.empty() || target_facts.empty()) {
-    return Errorf(absl::StatusCode::kFailedPrecondition, "missing on the %s",
-                  source_facts.empty() ? "source" : "target");
+absl::StatusOr<ComparableColumns> ReadComparableColumns(Connection& source, Connection& target,
+                                                        const TableName& source_table,
+                                                        const TableName& target_table) {
+  WF_ASSIGN_OR_RETURN(auto source_facts, ReadTableFacts(source, {source_table}));
+  WF_ASSIGN_OR_RETURN(auto target_facts, ReadTableFacts(target, {target_table}));
+  ComparableColumns columns;
+  columns.on_source = !source_facts.empty();
+  columns.on_target = !target_facts.empty();
+  if (!columns.on_source || !columns.on_target) return columns;
+  const TableFacts& here = source_facts.at(source_table);
+  const TableFacts& there = target_facts.at(target_table);
+  for (const ColumnFacts& column : here.columns) {
+    const ColumnFacts* const other = there.FindColumn(column.name);
+    if (other == nullptr) {
+      columns.source_only.push_back(column.name);
+    } else if (!column.generated || !other->generated) {
+      columns.both.push_back(column.name);
+    }
   }
-  std::vector<std::string> columns;
-  for (const ColumnFacts& column : source_facts.at(table).columns) {
-    const ColumnFacts* other = target_facts.at(table).FindColumn(column.name);
-    if (other != nullptr && !column.generated && !other->generated) columns.push_back(column.name);
+  for (const ColumnFacts& column : there.columns) {
+    if (here.FindColumn(column.name) == nullptr) columns.target_only.push_back(column.name);
   }
   return columns;
 }

@@ -17,10 +17,17 @@ struct ContentHash {
   friend bool operator==(const ContentHash&, const ContentHash&) = default;
 };
 
-// The columns that both sides have, by name, in the order of the source; generated columns of either side
-// left out.
-absl::StatusOr<std::vector<std::string>> ComparableColumns(Connection& source, Connection& target,
-                                                           const TableName& table);
+// The columns of a table by name, in the order of the source; those that both sides generate are left out.
+struct ComparableColumns {
+  bool on_source = false;  // The table is there.
+  bool on_target = false;
+  std::vector<std::string> both;
+  std::vector<std::string> source_only;
+  std::vector<std::string> target_only;
+};
+absl::StatusOr<ComparableColumns> ReadComparableColumns(Connection& source, Connection& target,
+                                                        const TableName& source_table,
+                                                        const TableName& target_table);
 
 // Whether the two servers have no common fast hash: one of them is of version 10, or their encodings differ.
 bool NeedPortableHash(const Connection& source, const Connection& target);

@@ -150,7 +150,7 @@ absl::StatusOr<std::vector<TableCopyPlan>> PlanCopy(Connection& source, Connecti
                                                     const TableCopyOptions& options) {
   std::vector<TableName> names;
   for (const TableRecord& record : tables) {
-    if (record.phase != TablePhase::kCopied) names.push_back(record.table);
+    if (AwaitsCopy(record.phase)) names.push_back(record.table);
   }
   if (names.empty()) return std::vector<TableCopyPlan>();
   WF_ASSIGN_OR_RETURN(const auto source_facts, ReadTableFacts(source, names));
@@ -163,7 +163,7 @@ absl::StatusOr<std::vector<TableCopyPlan>> PlanCopy(Connection& source, Connecti
   const std::int64_t whole_bytes = WholeTableBytes(options, bytes);
   std::vector<TableCopyPlan> plans;
   for (const TableRecord& record : tables) {
-    if (record.phase == TablePhase::kCopied) continue;
+    if (!AwaitsCopy(record.phase)) continue;
     WF_ASSIGN_OR_RETURN(TableCopyPlan plan,
                         PlanTable(record, source_facts.at(record.table), target_facts.at(record.table),
                                   source.server_version(), options, whole_bytes));

@@ -200,6 +200,11 @@ absl::Status Lane::ApplyOrReplay(Batch batch) {
 }
 
 absl::Status Lane::ReplayRefused(Batch batch, const absl::Status& refusal) {
+  // What comes before the relation's first change is applied, and nothing after.
+  if (UnexpectedRelation(refusal)) {
+    if (batch.transactions.size() == 1) return refusal;
+    return ReplayInOrder(std::move(batch), [this](Batch one) { return ApplyOrReplay(std::move(one)); });
+  }
   context_.tally.CountReplay();
   Say(ApplierEvent::Kind::kReplay,
       absl::StrFormat(
@@ -338,7 +343,7 @@ absl::Status Lane::AwaitPart(bool flush) {
 absl::Status Lane::SettleParts(const SourceTransaction& part, const absl::Status& error, Mode mode) {
   const absl::StatusOr<Next> next = Recover(error, part.end_lsn);
   if (next.ok()) return *next == Next::kCommitted ? FinishParts(part) : GiveUp();
-  if (!refused_) return next.status();
+  if (!refused_ || UnexpectedRelation(error)) return next.status();
   const bool may_skip =
       failed_change_ && !missing_row_ && context_.options.on_conflict == OnConflict::kSkipLogged;
   if (mode == Mode::kNet || (mode == Mode::kInOrder && may_skip)) {

@@ -167,6 +167,20 @@ absl::Status CreatePreData(Connection& target, const MigrationRecord& migration,
   return created;
 }
 
+absl::Status CreatePartitions(Connection& target, const std::string& migration, const PartitionSchema& partitions) {
+  WF_RETURN_IF_ERROR(SetReplicaRoleIfAllowed(target));
+  const auto create = [&]() -> absl::Status {
+    WF_RETURN_IF_ERROR(target.Execute(kBeginScript).status());
+    WF_RETURN_IF_ERROR(target.Execute(partitions.sql).status());
+    WF_RETURN_IF_ERROR(AppendObjects(target, migration, partitions.later));
+    return target.Execute("COMMIT").status();
+  };
+  const absl::Status created = create();
+  if (!created.ok() && target.alive()) (void)target.Execute("ROLLBACK");
+  if (target.alive()) (void)target.Execute("RESET session_replication_role");
+  return created;
+}
+
 absl::Status CreateObjects(const std::string& target, const std::string& migration, ObjectStage last,
                            int jobs, const StopSignal& stop,
                            std::function<void(const ObjectProgress&)> done) {

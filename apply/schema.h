@@ -25,7 +25,8 @@ struct SchemaDumpOptions {
   std::string snapshot;  // "" for none
   // Tables left out by the user's choice (--tables, --exclude-tables), with everything that belongs to them.
   std::vector<TableName> excluded_tables;
-  bool keep_owners = true;  // Else --no-owner --no-privileges.
+  std::vector<TableName> only_tables;  // Not empty: these, and what belongs to them.
+  bool keep_owners = true;             // Else --no-owner --no-privileges.
 };
 
 // Runs the pg_dump whose version fits the source (PATH and Debian's /usr/lib/postgresql/N/bin are searched).
@@ -34,6 +35,18 @@ struct SchemaDumpOptions {
 // snapshot is gone.
 absl::StatusOr<SchemaDump> DumpSchema(const SchemaDumpOptions& options, int source_version,
                                       const StopSignal& stop);
+
+// A partition that is new on the source, as it is made on a target whose partitioned table has its indexes already:
+// by itself with its own ones, and attached then, which makes them parts of those of the partitioned table.
+struct PartitionSchema {
+  std::string sql;
+  std::vector<SchemaObject> later;  // Foreign keys, triggers and the like: with those of the other tables.
+};
+// Of options.only_tables. Errors as of DumpSchema().
+absl::StatusOr<PartitionSchema> DumpPartitions(const SchemaDumpOptions& options, int source_version,
+                                               const StopSignal& stop);
+// In one transaction of its own.
+absl::Status CreatePartitions(Connection& target, const std::string& migration, const PartitionSchema& partitions);
 
 // pre-data, post-data objects and the new phase of the migration in one transaction of its own: all or
 // nothing.

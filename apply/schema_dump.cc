@@ -88,6 +88,9 @@ absl::StatusOr<std::vector<ScriptEntry>> DumpSection(const std::string& program,
     for (const TableName& table : *tables)
       argv.push_back("--exclude-table=" + QuoteName(table.schema, table.name));
   }
+  for (const TableName& table : options.only_tables) {
+    argv.push_back("--table=" + QuoteName(table.schema, table.name));
+  }
   argv.push_back("--dbname=" + conninfo.conninfo);
   std::vector<std::pair<std::string, std::string>> environment = {{"PGAPPNAME", "walferry"}};
   if (!conninfo.password.empty()) environment.emplace_back("PGPASSWORD", conninfo.password);
@@ -111,6 +114,34 @@ absl::StatusOr<SchemaDump> DumpSchema(const SchemaDumpOptions& options, int sour
   return SchemaDump{.pre_data_sql = PreDataSql(pre_data),
                     .post_data = PostDataObjects(pre_data, post_data),
                     .left_out = std::move(dependents.names)};
+}
+
+absl::StatusOr<PartitionSchema> DumpPartitions(const SchemaDumpOptions& options, int source_version,
+                                               const StopSignal& stop) {
+  WF_ASSIGN_OR_RETURN(const std::string program, FindDumpProgram(source_version));
+  WF_ASSIGN_OR_RETURN(std::vector<ScriptEntry> pre_data, DumpSection(program, options, {}, "pre-data", stop));
+  WF_ASSIGN_OR_RETURN(const std::vector<ScriptEntry> post_data,
+                      DumpSection(program, options, {}, "post-data", stop));
+  std::vector<ScriptEntry> attach;
+  std::erase_if(pre_data, [&](const ScriptEntry& entry) {
+    if (entry.type != "TABLE ATTACH") return false;
+    attach.push_back(entry);
+    return true;
+  });
+  PartitionSchema schema;
+  std::string index_attach;
+  schema.sql = PreDataSql(pre_data);
+  for (SchemaObject& object : PostDataObjects({}, post_data)) {
+    if (object.stage == ObjectStage::kIndex) {
+      schema.sql += object.sql + "\n\n";
+    } else if (object.stage == ObjectStage::kAttach) {
+      index_attach += object.sql + "\n\n";
+    } else {
+      schema.later.push_back(std::move(object));
+    }
+  }
+  schema.sql += PreDataSql(attach) + index_attach;
+  return schema;
 }
 
 }  // namespace walferry

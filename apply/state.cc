@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::array<std::string_view, 10> kPhaseNames = {
     "check", "publication", "slot", "schema", "copy", "indexes", "catch-up", "follow", "cutover", "done"};
-constexpr std::array<std::string_view, 3> kTablePhaseNames = {"waiting", "copying", "copied"};
+constexpr std::array<std::string_view, 4> kTablePhaseNames = {"waiting", "copying", "copied", "dropped"};
 constexpr std::array<std::string_view, 4> kObjectStageNames = {"index", "attach", "foreign key", "trigger"};
 
 // First half of the key of the writer's advisory lock; the second is a hash of the migration's name.
@@ -85,6 +85,9 @@ absl::StatusOr<MigrationRecord> ReadMigration(const Result& row) {
   record.stop_requested = row.GetBool(0, 14);
   record.heartbeat_age_ms = row.IsNull(0, 15) ? -1 : row.GetInt(0, 15);
   record.runtime = row.Get(0, 16);
+  record.choice = row.Get(0, 17);
+  record.publication_catalog = row.Get(0, 18);
+  record.insert_publication = row.Get(0, 19);
   return record;
 }
 
@@ -141,7 +144,8 @@ absl::StatusOr<std::optional<MigrationRecord>> LoadMigration(Connection& target,
       target.Execute(
           "SELECT name, phase, system_id, timeline, source_database, slot, publication, owns_slot, "
           "owns_publication, copies_schema, lanes, slot_lsn, confirmed, copy_lsn, stop_requested, "
-          "(extract(epoch FROM pg_catalog.clock_timestamp() - heartbeat) * 1000)::bigint, runtime "
+          "(extract(epoch FROM pg_catalog.clock_timestamp() - heartbeat) * 1000)::bigint, runtime, "
+          "choice, publication_catalog, insert_publication "
           "FROM walferry.migration WHERE name = $1",
           {name}));
   if (row.rows() == 0) return std::nullopt;
@@ -154,12 +158,14 @@ absl::Status InsertMigration(Connection& target, const MigrationRecord& record) 
       .Execute(
           "INSERT INTO walferry.migration (name, phase, system_id, timeline, source_database, slot, "
           "publication, "
-          "owns_slot, owns_publication, copies_schema, lanes, slot_lsn, confirmed, copy_lsn) "
-          "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+          "owns_slot, owns_publication, copies_schema, lanes, slot_lsn, confirmed, copy_lsn, choice, "
+          "publication_catalog, insert_publication) "
+          "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
           {record.name, PhaseName(record.phase), record.system_id, std::to_string(record.timeline),
            record.source_database, record.slot, record.publication, BoolText(record.owns_slot),
            BoolText(record.owns_publication), BoolText(record.copies_schema), std::to_string(record.lanes),
-           record.slot_lsn.ToString(), record.confirmed.ToString(), record.copy_lsn.ToString()})
+           record.slot_lsn.ToString(), record.confirmed.ToString(), record.copy_lsn.ToString(), record.choice,
+           record.publication_catalog, record.insert_publication})
       .status();
 }
 
@@ -167,10 +173,12 @@ absl::Status UpdateMigration(Connection& target, const MigrationRecord& record) 
   return ExpectOneRow(
       target.Execute(
           "UPDATE walferry.migration SET phase = $2, owns_slot = $3, owns_publication = $4, slot_lsn = $5, "
-          "copy_lsn = $6, slot = $7, publication = $8 WHERE name = $1",
+          "copy_lsn = $6, slot = $7, publication = $8, choice = $9, publication_catalog = $10, "
+          "insert_publication = $11 WHERE name = $1",
           {record.name, PhaseName(record.phase), BoolText(record.owns_slot),
            BoolText(record.owns_publication), record.slot_lsn.ToString(), record.copy_lsn.ToString(),
-           record.slot, record.publication}),
+           record.slot, record.publication, record.choice, record.publication_catalog,
+           record.insert_publication}),
       record.name);
 }
 
@@ -199,7 +207,8 @@ absl::StatusOr<std::vector<TableRecord>> LoadTables(Connection& target, const st
   WF_ASSIGN_OR_RETURN(
       Result rows,
       target.Execute("SELECT schema_name, table_name, phase, position, rows, bytes, inserts, updates, "
-                     "deletes, truncates, missing_rows, conflicts, one_by_one FROM walferry.table_state "
+                     "deletes, truncates, missing_rows, conflicts, one_by_one, source_oid, catalog, "
+                     "needs_copy FROM walferry.table_state "
                      "WHERE migration = $1 ORDER BY schema_name, table_name",
                      {name}));
   std::vector<TableRecord> tables;
@@ -213,18 +222,40 @@ absl::StatusOr<std::vector<TableRecord>> LoadTables(Connection& target, const st
     record.bytes = rows.GetInt(row, 5);
     record.counters = {rows.GetInt(row, 6),  rows.GetInt(row, 7),  rows.GetInt(row, 8), rows.GetInt(row, 9),
                        rows.GetInt(row, 10), rows.GetInt(row, 11), rows.GetInt(row, 12)};
+    record.source_oid = static_cast<Oid>(rows.GetInt(row, 13));
+    record.catalog = rows.Get(row, 14);
+    record.needs_copy = rows.Get(row, 15);
     tables.push_back(std::move(record));
   }
   return tables;
 }
 
-absl::Status AddTables(Connection& target, const std::string& name, const std::vector<TableName>& tables) {
+absl::Status AddTables(Connection& target, const std::string& name, const std::vector<TableRecord>& tables) {
   std::vector<std::vector<std::string>> rows;
-  for (const TableName& table : tables) rows.push_back({table.schema, table.name});
-  return ExecuteWithRows(
-      target, name,
-      "INSERT INTO walferry.table_state (migration, schema_name, table_name) SELECT $1, v.* FROM", rows,
-      "v ON CONFLICT DO NOTHING");
+  for (const TableRecord& table : tables) {
+    rows.push_back({table.table.schema, table.table.name, std::string(TablePhaseName(table.phase)),
+                    table.position.ToString(), std::to_string(table.source_oid), table.catalog});
+  }
+  return ExecuteWithRows(target, name,
+                         "INSERT INTO walferry.table_state (migration, schema_name, table_name, phase, position, "
+                         "source_oid, catalog) SELECT $1, v.s, v.t, v.p, v.l::pg_lsn, v.o::oid, v.c FROM",
+                         rows, "v (s, t, p, l, o, c) ON CONFLICT DO NOTHING");
+}
+
+absl::Status ReplaceTables(Connection& target, const std::string& name, const std::vector<TableRecord>& tables) {
+  WF_RETURN_IF_ERROR(
+      target.Execute("DELETE FROM walferry.table_state WHERE migration = $1", {name}).status());
+  return AddTables(target, name, tables);
+}
+
+absl::Status UpdateTableCatalog(Connection& target, const std::string& name, const TableName& table,
+                                const TableRecord& record) {
+  absl::StatusOr<Result> updated = target.Execute(
+      "UPDATE walferry.table_state SET schema_name = $4, table_name = $5, phase = $6, source_oid = $7, "
+      "catalog = $8, needs_copy = $9 WHERE migration = $1 AND schema_name = $2 AND table_name = $3",
+      {name, table.schema, table.name, record.table.schema, record.table.name, TablePhaseName(record.phase),
+       std::to_string(record.source_oid), record.catalog, record.needs_copy});
+  return ExpectTable(updated, name, table);
 }
 
 absl::Status UpdateTable(Connection& target, const std::string& name, const TableRecord& record) {
@@ -338,6 +369,16 @@ absl::Status InsertObjects(Connection& target, const std::string& name,
                          "INSERT INTO walferry.schema_object (migration, id, stage, kind, name, sql, done) "
                          "SELECT $1, v.id::bigint, v.stage, v.kind, v.name, v.sql, v.done::boolean FROM",
                          rows, "v (id, stage, kind, name, sql, done)");
+}
+
+absl::Status AppendObjects(Connection& target, const std::string& name, std::vector<SchemaObject> objects) {
+  WF_ASSIGN_OR_RETURN(
+      const Result last,
+      target.Execute("SELECT coalesce(pg_catalog.max(id), 0) FROM walferry.schema_object WHERE migration = $1",
+                     {name}));
+  std::int64_t id = last.GetInt(0, 0);
+  for (SchemaObject& object : objects) object.id = ++id;
+  return InsertObjects(target, name, objects);
 }
 
 absl::StatusOr<std::vector<SchemaObject>> LoadObjects(Connection& target, const std::string& name) {

@@ -19,6 +19,7 @@
 
 #include "apply/lane_state.h"
 #include "decoder/lsn.h"
+#include "decoder/message.h"
 #include "stream/connection.h"
 #include "stream/publication.h"
 
@@ -52,6 +53,12 @@ struct MigrationRecord {
   bool owns_slot = false;  // Made by this migration, so dropped by its cleanup.
   bool owns_publication = false;
   bool copies_schema = false;  // --schema copy
+  // The user's choice of tables, and what is known of the publication on the source: texts of tools/, which
+  // alone reads them.
+  std::string choice;
+  std::string publication_catalog;
+  // A second publication, for inserts and truncations only; "" where no table needs it.
+  std::string insert_publication;
   int lanes = 1;
   Lsn slot_lsn;  // The slot's consistent point.
   // The highest LSN that the source was or is about to be told (position.h, fence).
@@ -64,8 +71,14 @@ struct MigrationRecord {
   std::string runtime;                 // JSON text, as `status` wants it; "" at first.
 };
 
-enum class TablePhase { kWaiting, kCopying, kCopied };
-std::string_view TablePhaseName(TablePhase phase);  // "waiting", "copying", "copied"
+// kDropped: gone from the source, so that nothing of it is copied, applied or compared any more.
+enum class TablePhase { kWaiting, kCopying, kCopied, kDropped };
+std::string_view TablePhaseName(TablePhase phase);  // "waiting", "copying", "copied", "dropped"
+
+// Whether rows of it are still to be copied.
+inline bool AwaitsCopy(TablePhase phase) {
+  return phase == TablePhase::kWaiting || phase == TablePhase::kCopying;
+}
 
 struct TableCounters {
   std::int64_t inserts = 0;
@@ -84,6 +97,9 @@ struct TableCounters {
 struct TableRecord {
   TableName table;
   TablePhase phase = TablePhase::kWaiting;
+  Oid source_oid = 0;      // On the source, where it may have another name by now; 0: unknown.
+  std::string catalog;     // What the source's catalog said of it: a text of tools/, which alone reads it.
+  std::string needs_copy;  // Why its rows have to be copied again; "" where they do not.
   // The consistent point of the snapshot that it was copied under: older transactions are in the copy.
   Lsn position;
   std::int64_t rows = 0;   // Of the copy.
@@ -123,7 +139,7 @@ absl::StatusOr<bool> MigrationIsLocked(Connection& target, const std::string& na
 absl::StatusOr<std::optional<MigrationRecord>> LoadMigration(Connection& target, const std::string& name);
 // All fields but heartbeat, runtime, stop_requested.
 absl::Status InsertMigration(Connection& target, const MigrationRecord& record);
-// Phase, owns_*, slot_lsn, copy_lsn, slot, publication. Never `confirmed`.
+// Phase, owns_*, slot_lsn, copy_lsn, slot, publication, choice, *publication*. Never `confirmed`.
 absl::Status UpdateMigration(Connection& target, const MigrationRecord& record);
 absl::Status RequestStop(Connection& target, const std::string& name, bool requested);
 // Heartbeat with runtime JSON; returns whether a stop is requested.
@@ -134,8 +150,14 @@ absl::Status DeleteMigration(Connection& target, const std::string& name);
 
 std::vector<TableName> NamesOf(const std::vector<TableRecord>& tables);
 absl::StatusOr<std::vector<TableRecord>> LoadTables(Connection& target, const std::string& name);
-// Adds tables that are not there yet, as kWaiting.
-absl::Status AddTables(Connection& target, const std::string& name, const std::vector<TableName>& tables);
+// Adds tables that are not there yet: name, phase, source_oid, catalog, and the position of those that need no
+// copy.
+absl::Status AddTables(Connection& target, const std::string& name, const std::vector<TableRecord>& tables);
+// The same in place of all that are there (two statements).
+absl::Status ReplaceTables(Connection& target, const std::string& name, const std::vector<TableRecord>& tables);
+// Name, phase, source_oid, catalog and needs_copy of the table that is recorded as `table`.
+absl::Status UpdateTableCatalog(Connection& target, const std::string& name, const TableName& table,
+                                const TableRecord& record);
 // Phase, position, rows and bytes.
 absl::Status UpdateTable(Connection& target, const std::string& name, const TableRecord& record);
 // The copy of a table, range by range. BeginTableCopy: kCopying with nothing done, before the first row.
@@ -172,6 +194,8 @@ absl::Status AddCounters(Connection& target, const std::string& name,
 
 absl::Status InsertObjects(Connection& target, const std::string& name,
                            const std::vector<SchemaObject>& objects);
+// The same for further ones, behind those that are there.
+absl::Status AppendObjects(Connection& target, const std::string& name, std::vector<SchemaObject> objects);
 absl::StatusOr<std::vector<SchemaObject>> LoadObjects(Connection& target, const std::string& name);
 absl::Status MarkObjectDone(Connection& target, const std::string& name, std::int64_t id);
 // Whether its transaction committed. Waits for one that is still under way.

@@ -6,7 +6,7 @@ namespace {
 
 // Stands in the comment of walferry.migration, so that another version of walferry can tell whose state it
 // found.
-constexpr std::string_view kStateFormat = "walferry state, format 2";
+constexpr std::string_view kStateFormat = "walferry state, format 3";
 
 // Serializes creation and removal of the schema between processes, for the length of a transaction.
 #define WF_LOCK_STATE_SCHEMA "pg_catalog.pg_advisory_xact_lock(2002871924, 1)"
@@ -33,6 +33,9 @@ CREATE TABLE IF NOT EXISTS walferry.migration (
   owns_slot boolean NOT NULL,
   owns_publication boolean NOT NULL,
   copies_schema boolean NOT NULL,
+  choice text NOT NULL,
+  publication_catalog text NOT NULL,
+  insert_publication text NOT NULL,
   lanes integer NOT NULL CHECK (lanes > 0),
   slot_lsn pg_lsn NOT NULL,
   confirmed pg_lsn NOT NULL,
@@ -63,6 +66,9 @@ CREATE TABLE IF NOT EXISTS walferry.table_state (
   table_name text NOT NULL,
   phase text NOT NULL DEFAULT 'waiting',
   position pg_lsn NOT NULL DEFAULT '0/0',
+  source_oid oid NOT NULL DEFAULT 0,
+  catalog text NOT NULL DEFAULT '',
+  needs_copy text NOT NULL DEFAULT '',
   rows bigint NOT NULL DEFAULT 0,
   bytes bigint NOT NULL DEFAULT 0,
   ranges integer[] NOT NULL DEFAULT '{}',
@@ -112,7 +118,7 @@ BEGIN
       USING ERRCODE = 'WF001', HINT = 'Another walferry applies this migration, too.';
   END IF;
 END $function$;
-COMMENT ON TABLE walferry.migration IS 'walferry state, format 2';
+COMMENT ON TABLE walferry.migration IS 'walferry state, format 3';
 )sql";
 
 // Objects one by one instead of DROP SCHEMA … CASCADE: what somebody else put there is not ours to drop.

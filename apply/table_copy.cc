@@ -199,7 +199,7 @@ absl::StatusOr<std::vector<TableRecord>> NotCopied(const TableCopyOptions& optio
       return Errorf(absl::StatusCode::kFailedPrecondition, "table %s is not part of migration \"%s\"",
                     wanted.table.ToString(), options.migration);
     }
-    if (found->second.phase != TablePhase::kCopied) left.push_back(found->second);
+    if (AwaitsCopy(found->second.phase)) left.push_back(found->second);
   }
   return left;
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "absl/time/clock.h"
+#include "apply/applier.h"
 #include "stream/quote.h"
 
 namespace walferry {
@@ -24,11 +25,11 @@ absl::Status MissingColumns(const Relation& relation, const TargetTable& target,
     names += (names.empty() ? "" : ", ") + column;
     alter += (alter.empty() ? "" : ", ") + ("ADD COLUMN " + QuoteIdentifier(column) + " TYPE");
   }
-  return Errorf(
-      absl::StatusCode::kFailedPrecondition,
-      "table %s has columns on the source that it does not have on the target: %s. Run there, with the "
-      "types of the source: ALTER TABLE %s %s;",
-      relation.FullName(), names, target.sql_name, alter);
+  return UnexpectedRelationError(
+      relation,
+      absl::StrFormat("table %s has columns on the source that it does not have on the target: %s. Run there, "
+                      "with the types of the source: ALTER TABLE %s %s;",
+                      relation.FullName(), names, target.sql_name, alter));
 }
 
 void MapKeys(const Relation& relation, MappedTable& mapped) {
@@ -92,9 +93,12 @@ absl::Status MapColumns(const Relation& relation, MappedTable& mapped) {
   mapped.target_column.assign(relation.columns.size(), kNoColumn);
   mapped.published_column.assign(mapped.target.columns.size(), kNoColumn);
   for (std::size_t i = 0; i < relation.columns.size(); ++i) {
-    const std::optional<std::size_t> column = mapped.target.FindColumn(relation.columns[i].name);
+    const std::string& name =
+        mapped.column_names.empty() ? relation.columns[i].name : mapped.column_names[i];
+    if (name.empty()) continue;  // Dropped on both sides since.
+    const std::optional<std::size_t> column = mapped.target.FindColumn(name);
     if (!column) {
-      missing.push_back(relation.columns[i].name);
+      missing.push_back(name);
     } else if (!mapped.target.columns[*column].generated) {
       mapped.target_column[i] = *column;
       mapped.published_column[*column] = i;
@@ -115,13 +119,38 @@ absl::Status TableCatalog::ReadAhead(Connection& target, const std::vector<Table
   return absl::OkStatus();
 }
 
-MappedTable TableCatalog::Begin(const Relation* relation) const {
+absl::StatusOr<MappedTable> TableCatalog::Begin(const Relation* relation) const {
+  if (!options_.followed.empty()) return BeginFollowed(relation);
   MappedTable mapped;
   mapped.relation = relation;
   mapped.name = {relation->schema, relation->name};
-  const auto listed = copied_at_.find(mapped.name);
-  mapped.in_scope = listed != copied_at_.end() || !only_listed_;
-  if (listed != copied_at_.end()) mapped.applies_from = listed->second;
+  const auto listed = options_.copied_at.find(mapped.name);
+  mapped.in_scope = listed != options_.copied_at.end() || !options_.only_listed;
+  if (listed != options_.copied_at.end()) mapped.applies_from = listed->second;
+  return mapped;
+}
+
+absl::StatusOr<MappedTable> TableCatalog::BeginFollowed(const Relation* relation) const {
+  const auto found = options_.followed.find(relation->id);
+  if (found == options_.followed.end()) {
+    return UnexpectedRelationError(
+        *relation, absl::StrFormat("the stream has changes of %s, which is not among the migration's tables",
+                                   relation->FullName()));
+  }
+  const FollowedTable& table = found->second;
+  MappedTable mapped;
+  mapped.relation = relation;
+  mapped.name = table.target;
+  mapped.in_scope = !table.dropped;
+  mapped.applies_from = table.copied_at;
+  if (table.dropped || table.shapes.empty()) return mapped;
+  std::optional<std::vector<std::string>> names = TargetColumnNames(table, *relation);
+  if (!names) {
+    return UnexpectedRelationError(
+        *relation,
+        absl::StrFormat("the columns of %s were changed on the source", relation->FullName()));
+  }
+  mapped.column_names = *std::move(names);
   return mapped;
 }
 
@@ -129,15 +158,16 @@ std::shared_ptr<const MappedTable> TableCatalog::Known(const Relation* relation)
   const absl::MutexLock lock(&mutex_);
   const auto found = tables_.find(relation);
   if (found != tables_.end()) return found->second;
-  MappedTable mapped = Begin(relation);
-  if (mapped.in_scope) {
-    auto ahead = ahead_.extract(mapped.name);
+  absl::StatusOr<MappedTable> mapped = Begin(relation);
+  if (!mapped.ok()) return nullptr;
+  if (mapped->in_scope) {
+    auto ahead = ahead_.extract(mapped->name);
     if (ahead.empty() || absl::Now() > ahead_until_) return nullptr;
-    mapped.target = std::move(ahead.mapped());
+    mapped->target = std::move(ahead.mapped());
     // It may have been altered since.
-    if (!MapColumns(*relation, mapped).ok()) return nullptr;
+    if (!MapColumns(*relation, *mapped).ok()) return nullptr;
   }
-  return tables_[relation] = std::make_shared<const MappedTable>(std::move(mapped));
+  return tables_[relation] = std::make_shared<const MappedTable>(*std::move(mapped));
 }
 
 absl::StatusOr<std::shared_ptr<const MappedTable>> TableCatalog::Resolve(Connection& target,
@@ -149,7 +179,7 @@ absl::StatusOr<std::shared_ptr<const MappedTable>> TableCatalog::Resolve(Connect
   }
   if (std::shared_ptr<const MappedTable> known = Known(relation)) return known;
   // Two lanes may read it at the same time: they read the same.
-  MappedTable mapped = Begin(relation);
+  WF_ASSIGN_OR_RETURN(MappedTable mapped, Begin(relation));
   absl::StatusOr<TargetTable> table = ReadTargetTable(target, mapped.name);
   if (!table.ok()) return Annotate(table.status(), "reading the columns of " + mapped.name.ToString());
   mapped.target = *std::move(table);

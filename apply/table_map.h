@@ -18,12 +18,17 @@
 
 namespace walferry {
 
+struct ApplierOptions;
+
 inline constexpr std::size_t kNoColumn = static_cast<std::size_t>(-1);
 
 // Indexes into Relation::columns are called "published", those into TargetTable::columns "target".
 struct MappedTable {
   const Relation* relation = nullptr;
-  TableName name;
+  TableName name;  // On the target.
+  // By published column, what it is called on the target, "" where it is not there any more. Empty: as on the
+  // source.
+  std::vector<std::string> column_names;
   // False: none of its changes is applied, and nothing below is filled in.
   bool in_scope = false;
   // Older transactions (by commit LSN) are in the table's copy.
@@ -61,14 +66,13 @@ absl::Status MapColumns(const Relation& relation, MappedTable& mapped);
 // shape is a different Relation, so it is read anew. Thread-safe.
 class TableCatalog {
  public:
-  // copied_at, only_listed: see ApplierOptions.
-  TableCatalog(std::map<TableName, Lsn> copied_at, bool only_listed)
-      : copied_at_(std::move(copied_at)), only_listed_(only_listed) {}
+  // Of the options copied_at, only_listed and followed count; they outlive this.
+  explicit TableCatalog(const ApplierOptions& options) : options_(options) {}
 
   // Reads tables that are likely to be met, so that the stream need not stop for each of them. What is not
   // met soon will be read anew: it may have been altered.
   absl::Status ReadAhead(Connection& target, const std::vector<TableName>& tables);
-  // Null where the target has to be asked.
+  // Null where the target has to be asked, or Resolve() fails.
   std::shared_ptr<const MappedTable> Known(const Relation* relation);
   // Asks the target if the relation is not known yet. Not inside a pipeline.
   absl::StatusOr<std::shared_ptr<const MappedTable>> Resolve(Connection& target, const Relation* relation);
@@ -78,10 +82,10 @@ class TableCatalog {
   void Clear();
 
  private:
-  MappedTable Begin(const Relation* relation) const;
+  absl::StatusOr<MappedTable> Begin(const Relation* relation) const;
+  absl::StatusOr<MappedTable> BeginFollowed(const Relation* relation) const;
 
-  const std::map<TableName, Lsn> copied_at_;
-  const bool only_listed_;
+  const ApplierOptions& options_;
   absl::Mutex mutex_;
   int clearings_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<TableName, TargetTable> ahead_

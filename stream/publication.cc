@@ -78,6 +78,26 @@ absl::Status CreatePublication(Connection& source, const std::string& name,
   return Annotate(created, "creating publication " + name);
 }
 
+absl::Status CreateInsertPublication(Connection& source, const std::string& name,
+                                     const std::vector<TableName>& tables) {
+  const char* const actions = source.server_version() >= 110000 ? "insert, truncate" : "insert";
+  const absl::Status created =
+      source
+          .Execute(absl::StrFormat("CREATE PUBLICATION %s FOR TABLE %s WITH (publish = '%s')", QuoteIdentifier(name),
+                                   TableList(tables, "ONLY "), actions))
+          .status();
+  if (SqlstateOf(created) == "42501") return ExplainDenied(source, created, tables);
+  return Annotate(created, "creating publication " + name);
+}
+
+absl::Status AddToPublication(Connection& source, const std::string& name, const std::vector<TableName>& tables) {
+  const absl::Status added =
+      source.Execute("ALTER PUBLICATION " + QuoteIdentifier(name) + " ADD TABLE " + TableList(tables, "ONLY "))
+          .status();
+  if (SqlstateOf(added) == "42501") return ExplainDenied(source, added, tables);
+  return Annotate(added, "adding a table to publication " + name);
+}
+
 absl::StatusOr<std::vector<TableName>> PublishedTables(Connection& source, const std::string& name) {
   WF_ASSIGN_OR_RETURN(
       const Result result,

@@ -39,7 +39,8 @@ struct CheckOptions {
   TableFilter tables;
   bool copy_schema = true;  // --schema copy: tables of the target are made by the migration.
   bool allow_insecure_target = false;
-  bool streams = true;  // Changes follow. A copy alone needs no decoding, no slot and no publication.
+  bool inserts_only = false;  // --no-identity insert-only
+  bool streams = true;        // Changes follow. A copy alone needs no decoding, no slot and no publication.
 };
 
 // Connects to both sides in read-only sessions with a statement_timeout of 30 s. A check whose query is

@@ -148,18 +148,20 @@ absl::Status CheckReplicaIdentity(CheckContext& context, CheckRun& check) {
     check.Pass("every table has a replica identity");
     return absl::OkStatus();
   }
+  // From 15.15, 16.11, 17.7 and 18 on also INSERT … ON CONFLICT DO UPDATE is refused.
   for (const Identityless& table : tables) {
-    if (table.changes > 0) {
-      check.Block(
-          absl::StrFormat("%s has no replica identity and %s updates and deletes: once it is published, the "
-                          "source refuses them to the application",
-                          table.name, FormatCount(table.changes)),
-          table.fix);
-    } else {
-      check.Warn(table.name +
-                     " has no replica identity: once it is published, the source refuses updates and deletes "
-                     "of it to the application (none were counted so far)",
+    const std::string counted =
+        table.changes > 0 ? FormatCount(table.changes) + " were counted" : "none were counted so far";
+    if (context.options.inserts_only) {
+      check.Warn(absl::StrFormat("%s has no replica identity, so only its inserts and truncations are published: its "
+                                 "updates and deletes would be missing (%s)",
+                                 table.name, counted),
                  table.fix);
+    } else {
+      check.Block(absl::StrFormat("%s has no replica identity: once it is published, the source refuses updates, "
+                                  "deletes and upserts of it to the application (%s)",
+                                  table.name, counted),
+                  table.fix + ", or publish its inserts alone with --no-identity insert-only");
     }
   }
   return absl::OkStatus();

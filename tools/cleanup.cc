@@ -45,12 +45,12 @@ absl::StatusOr<CleanupPlan> PlanCleanup(const std::string& source, const std::st
       plan.steps.push_back(absl::StrFormat("drop slot %s on the source", record->slot));
     }
   }
-  if (record->owns_publication) {
-    WF_ASSIGN_OR_RETURN(const bool published, PublicationExists(on_source, record->publication));
-    if (published) {
-      plan.publication = record->publication;
-      plan.steps.push_back(absl::StrFormat("drop publication %s on the source", record->publication));
-    }
+  for (const std::string& publication : {record->publication, record->insert_publication}) {
+    if (!record->owns_publication || publication.empty()) continue;
+    WF_ASSIGN_OR_RETURN(const bool published, PublicationExists(on_source, publication));
+    if (!published) continue;
+    plan.publications.push_back(publication);
+    plan.steps.push_back(absl::StrFormat("drop publication %s on the source", publication));
   }
   plan.steps.push_back(absl::StrFormat("forget migration %s (phase %s) in schema walferry of the target",
                                        name, PhaseName(record->phase)));
@@ -61,7 +61,9 @@ absl::Status RunCleanup(const CleanupPlan& plan, const std::string& source, cons
                         const std::string& name, const StopSignal& stop) {
   WF_ASSIGN_OR_RETURN(Connection on_source, Connect(Endpoint::kSource, source, stop));
   if (!plan.slot.empty()) WF_RETURN_IF_ERROR(DropSlot(on_source, plan.slot));
-  if (!plan.publication.empty()) WF_RETURN_IF_ERROR(DropPublication(on_source, plan.publication));
+  for (const std::string& publication : plan.publications) {
+    WF_RETURN_IF_ERROR(DropPublication(on_source, publication));
+  }
   // The state goes last: as long as it is there, cleanup can be run again.
   WF_ASSIGN_OR_RETURN(Connection on_target, Connect(Endpoint::kTarget, target, stop));
   return DeleteMigration(on_target, name);

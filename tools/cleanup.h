@@ -12,7 +12,7 @@ namespace walferry {
 struct CleanupPlan {
   std::vector<std::string> steps;  // One sentence each, in the order in which they are done.
   std::string slot;                // Empty: none to drop.
-  std::string publication;
+  std::vector<std::string> publications;
 };
 
 // Only what the migration made itself: a slot given to `stream --slot` stays. kFailedPrecondition while a

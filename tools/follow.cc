@@ -49,16 +49,17 @@ void LogApplierEvent(const ApplierEvent& event) {
   }
 }
 
-ApplierOptions MakeApplierOptions(const FollowOptions& options, const MigrationRecord& record,
-                                  const std::vector<TableRecord>& tables, bool only_listed) {
+ApplierOptions MakeApplierOptions(const FollowOptions& options, const FollowedMigration& migration) {
+  const MigrationRecord& record = migration.recorded.migration;
   ApplierOptions applier;
   applier.target = options.target;
   applier.application_name = "walferry " + record.name;
   applier.migration = record.name;
   applier.lanes = options.lanes;
   applier.binary = options.wishes.binary;
-  for (const TableRecord& table : tables) applier.copied_at[table.table] = table.position;
-  applier.only_listed = only_listed;
+  for (const TableRecord& table : migration.recorded.tables) applier.copied_at[table.table] = table.position;
+  applier.only_listed = migration.only_listed;
+  applier.followed = migration.followed;
   applier.on_missing_row = options.on_missing_row;
   applier.on_conflict = options.on_conflict;
   applier.batch_bytes = options.batch_bytes;
@@ -72,6 +73,7 @@ SessionOptions MakeSessionOptions(const FollowOptions& options, const MigrationR
   session.application_name = "walferry " + record.name;
   session.slot = record.slot;
   session.publications = {record.publication};
+  if (!record.insert_publication.empty()) session.publications.push_back(record.insert_publication);
   session.wishes = options.wishes;
   session.wishes.binary = binary;
   session.expected_system_id = record.system_id;
@@ -87,7 +89,8 @@ SessionOptions MakeSessionOptions(const FollowOptions& options, const MigrationR
 class Monitor {
  public:
   Monitor(const MigrationRecord& record, std::string target, Connection& lock, const Session& session,
-          const Applier& applier, const MemoryBudget& budget, const StopSignal& outer, StopSignal& inner,
+          const Applier& applier, const MemoryBudget& budget, const CatalogWatcher& watcher,
+          const StopSignal& outer, StopSignal& inner,
           const std::function<void(const RuntimeSnapshot&)>& watch)
       : name_(record.name),
         target_(std::move(target)),
@@ -95,6 +98,7 @@ class Monitor {
         session_(session),
         applier_(applier),
         budget_(budget),
+        watcher_(watcher),
         outer_(outer),
         inner_(inner),
         watch_(watch),
@@ -110,11 +114,13 @@ class Monitor {
   }
 
   bool lost_the_lock() const { return lost_the_lock_; }
+  bool asked_to_stop() const { return asked_to_stop_; }
 
  private:
   void Measure() {
     last_ =
         meter_.Measure(session_.counters(), applier_.counters(), applier_.progress(), budget_, absl::Now());
+    last_.catalog_differences = watcher_.differences();
   }
 
   void Run() {
@@ -139,8 +145,9 @@ class Monitor {
   void Beat() {
     if (!lock_.alive() && !Relock()) return;
     const absl::StatusOr<bool> stop = WriteHeartbeat(lock_, name_, RuntimeToJson(last_));
-    if (stop.ok() && *stop && !inner_.requested()) {
+    if (stop.ok() && *stop && !asked_to_stop_) {
       LogInfo("another command asked this one to stop");
+      asked_to_stop_ = true;
       inner_.Request();
     }
   }
@@ -168,6 +175,7 @@ class Monitor {
   const Session& session_;
   const Applier& applier_;
   const MemoryBudget& budget_;
+  const CatalogWatcher& watcher_;
   const StopSignal& outer_;
   StopSignal& inner_;
   const std::function<void(const RuntimeSnapshot&)>& watch_;
@@ -175,6 +183,7 @@ class Monitor {
   RuntimeSnapshot last_;
   int refusals_ = 0;
   std::atomic<bool> lost_the_lock_ = false;
+  std::atomic<bool> asked_to_stop_ = false;
   StopSignal done_;
   std::thread thread_;
 };
@@ -214,24 +223,30 @@ FollowUntil FollowUntilCaughtUp(const std::string& source, absl::Duration freshn
   };
 }
 
-absl::StatusOr<FollowResult> Follow(FollowOptions options, const MigrationRecord& record,
-                                    const std::vector<TableRecord>& tables, bool only_listed,
+absl::StatusOr<FollowResult> Follow(FollowOptions options, const FollowedMigration& migration,
                                     const FollowUntil& until, Connection& lock_connection,
                                     const StopSignal& stop,
                                     const std::function<void(const RuntimeSnapshot&)>& watch) {
+  const MigrationRecord& record = migration.recorded.migration;
   MemoryBudget budget(options.memory_bytes);
-  StopSignal inner;  // Ends this run: by the process' stop, or by a request in the state.
-  const std::vector<TableName> names = NamesOf(tables);
-  WF_ASSIGN_OR_RETURN(std::unique_ptr<Applier> applier,
-                      Applier::Start(MakeApplierOptions(options, record, tables, only_listed), names, budget,
-                                     inner, LogApplierEvent));
+  // Ends this run: by the process' stop, by a request in the state, or because the catalog changed.
+  StopSignal inner;
+  std::vector<TableName> names;
+  for (const TableRecord& table : migration.recorded.tables) {
+    if (table.phase != TablePhase::kDropped) names.push_back(table.table);
+  }
+  WF_ASSIGN_OR_RETURN(
+      std::unique_ptr<Applier> applier,
+      Applier::Start(MakeApplierOptions(options, migration), names, budget, inner, LogApplierEvent));
   Session session(MakeSessionOptions(options, record, applier->binary()), budget, *applier, inner,
                   LogSessionEvent);
 
   FollowResult result;
   absl::Status status;
   {
-    Monitor monitor(record, options.target, lock_connection, session, *applier, budget, stop, inner, watch);
+    CatalogWatcher watcher({options.source, options.target, migration.recorded}, migration.differences, inner);
+    Monitor monitor(record, options.target, lock_connection, session, *applier, budget, watcher, stop, inner,
+                    watch);
     status = session.Run([&]() -> std::optional<Lsn> {
       return until({applier->progress(), session.counters().changes});
     });
@@ -244,12 +259,13 @@ absl::StatusOr<FollowResult> Follow(FollowOptions options, const MigrationRecord
     }
     result.runtime = monitor.End();
     result.last = {applier->progress(), session.counters().changes};
+    result.catalog_changed = watcher.wants_restart() && !stop.requested() && !monitor.asked_to_stop();
   }
   if (absl::IsUnimplemented(status) && options.binary_if_it_suits) {
     LogInfo("the stream goes on in text: %s", MessageOf(status));
     options.binary_if_it_suits = false;
     options.wishes.binary = false;
-    return Follow(options, record, tables, only_listed, until, lock_connection, stop, watch);
+    return Follow(options, migration, until, lock_connection, stop, watch);
   }
   WF_RETURN_IF_ERROR(status);
   result.stopped = inner.requested();

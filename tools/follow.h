@@ -8,6 +8,7 @@
 #include "apply/applier.h"
 #include "apply/state.h"
 #include "stream/session.h"
+#include "tools/catalog_watcher.h"
 #include "tools/runtime.h"
 
 namespace walferry {
@@ -41,15 +42,24 @@ FollowUntil FollowUntilLsn(Lsn lsn);
 
 struct FollowResult {
   bool stopped = false;  // By a stop, not by `until`.
+  // By what the catalog watcher found: the migration has to look at it before the stream goes on.
+  bool catalog_changed = false;
   FollowProgress last;
   RuntimeSnapshot runtime;
 };
 
-// Streams the migration `record` from its lanes' position into the target. The caller holds the migration's
+// What is streamed.
+struct FollowedMigration {
+  const RecordedCatalog& recorded;
+  FollowedTables followed;  // Empty: by name, as recorded.
+  bool only_listed = false;
+  DifferenceLog& differences;
+};
+
+// Streams the migration from its lanes' position into the target. The caller holds the migration's
 // lock on `lock_connection` (TryLockMigration), over which heartbeats are written while this runs; it is
 // reopened and locked again after a loss. `watch` gets a snapshot about once a second, on another thread.
-absl::StatusOr<FollowResult> Follow(FollowOptions options, const MigrationRecord& record,
-                                    const std::vector<TableRecord>& tables, bool only_listed,
+absl::StatusOr<FollowResult> Follow(FollowOptions options, const FollowedMigration& migration,
                                     const FollowUntil& until, Connection& lock_connection,
                                     const StopSignal& stop,
                                     const std::function<void(const RuntimeSnapshot&)>& watch);

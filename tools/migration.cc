@@ -26,6 +26,9 @@ absl::StatusOr<Connection> Connect(Endpoint endpoint, const std::string& conninf
 }
 
 // One that was killed a moment ago holds the lock until the target's server notices.
+// Of the stream in one call, each of which ends because of something that the source's catalog shows.
+constexpr int kRunsMax = 1000;
+
 constexpr absl::Duration kLockPatience = absl::Seconds(10);
 
 absl::Status TakeLock(Connection& target, const std::string& name, const StopSignal& stop) {
@@ -81,6 +84,7 @@ absl::StatusOr<Migration> Migration::Open(MigrationOptions options, const StopSi
       migration.record_ = *std::move(record);
       migration.exists_ = true;
       WF_RETURN_IF_ERROR(migration.CheckPinnedIdentity());
+      WF_RETURN_IF_ERROR(migration.CheckChoice());
       WF_RETURN_IF_ERROR(RequestStop(migration.target_, name, false));
     }
   }
@@ -112,6 +116,36 @@ absl::Status Migration::CheckPinnedIdentity() {
         identity.timeline, record_.name, record_.timeline);
   }
   return absl::OkStatus();
+}
+
+// The choice of tables is the migration's. Another one is taken over where it chooses the same of them.
+absl::Status Migration::CheckChoice() {
+  WF_ASSIGN_OR_RETURN(const TableFilter recorded, TableFilter::FromText(record_.choice));
+  const TableFilter given = std::exchange(options_.tables, recorded);
+  if (given.selects_all() || given.ToText() == record_.choice) return absl::OkStatus();
+  WF_ASSIGN_OR_RETURN(const std::vector<SourceTable> tables, ListSourceTables(source_));
+  WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> records, Tables());
+  const auto refuse = [&](const TableName& table, std::string_view is) {
+    return Errorf(absl::StatusCode::kFailedPrecondition,
+                  "table %s %s migration %s, and --tables or --exclude-tables say otherwise: leave these options "
+                  "out, or begin another migration with another --name",
+                  table.ToString(), is, record_.name);
+  };
+  const auto is_recorded = [&](const TableName& name) {
+    return std::any_of(records.begin(), records.end(), [&](const TableRecord& record) {
+      return record.table == name && record.phase != TablePhase::kDropped;
+    });
+  };
+  for (const SourceTable& table : tables) {
+    if (is_recorded(table.name) && !given.Matches(table)) return refuse(table.name, "is part of");
+    if (!is_recorded(table.name) && given.Matches(table) && !recorded.Matches(table)) {
+      return refuse(table.name, "is not part of");
+    }
+  }
+  options_.tables = given;
+  record_.choice = given.ToText();
+  WF_RETURN_IF_ERROR(UpdateMigration(target_, record_));
+  return Note("choice", record_.choice);
 }
 
 absl::Status Migration::CheckStreams() const {
@@ -177,11 +211,14 @@ absl::Status Migration::AdoptSlot(const std::string& slot, const std::string& pu
   record_.publication = publication;
   record_.slot_lsn = info->confirmed_flush_lsn;
   record_.confirmed = info->confirmed_flush_lsn;
+  record_.choice = options_.tables.ToText();
   WF_RETURN_IF_ERROR(EnsureStateSchema(target_));
   WF_RETURN_IF_ERROR(target_.Execute("BEGIN").status());
   WF_RETURN_IF_ERROR(InsertMigration(target_, record_));
   WF_RETURN_IF_ERROR(InitializeLanes(target_, record_.name, record_.lanes, record_.slot_lsn));
-  WF_RETURN_IF_ERROR(AddTables(target_, record_.name, tables));
+  std::vector<TableRecord> records;
+  for (const TableName& table : tables) records.emplace_back().table = table;
+  WF_RETURN_IF_ERROR(AddTables(target_, record_.name, records));
   WF_RETURN_IF_ERROR(target_.Execute("COMMIT").status());
   exists_ = true;
   return absl::OkStatus();
@@ -189,7 +226,30 @@ absl::Status Migration::AdoptSlot(const std::string& slot, const std::string& pu
 
 absl::StatusOr<FollowResult> Migration::Stream(const FollowUntil& until,
                                                const std::function<void(const RuntimeSnapshot&)>& watch) {
-  WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
+  std::uint64_t changes_before = 0;  // Of the runs before.
+  const FollowUntil counted = [&](FollowProgress progress) {
+    progress.changes += changes_before;
+    return until(progress);
+  };
+  for (int runs = 0; runs < kRunsMax; ++runs) {
+    WF_RETURN_IF_ERROR(FollowCatalog());
+    absl::StatusOr<FollowResult> result = StreamOnce(counted, watch);
+    const std::optional<Oid> unexpected = UnexpectedRelation(result.status());
+    if (unexpected) {
+      WF_RETURN_IF_ERROR(Understand(*unexpected, result.status()));
+      continue;
+    }
+    if (!result.ok()) return result;
+    result->last.changes += changes_before;
+    if (!result->catalog_changed) return result;
+    changes_before = result->last.changes;
+  }
+  return Errorf(absl::StatusCode::kUnavailable,
+                "gave up for now: the source's tables change faster than they can be followed");
+}
+
+absl::StatusOr<FollowResult> Migration::StreamOnce(const FollowUntil& until,
+                                                   const std::function<void(const RuntimeSnapshot&)>& watch) {
   const auto note_catching_up = [this](bool caught_up, Lsn applied) {
     if (record_.phase == Phase::kCatchUp && caught_up && applied >= record_.copy_lsn &&
         SetPhase(Phase::kFollow).ok()) {
@@ -201,11 +261,15 @@ absl::StatusOr<FollowResult> Migration::Stream(const FollowUntil& until,
     note_catching_up(snapshot.wal_end.valid() && snapshot.bottleneck == "none", snapshot.applied);
     watch(snapshot);
   };
+  WF_ASSIGN_OR_RETURN(const RecordedCatalog recorded, Recorded());
   FollowOptions options = options_.follow;
-  if (options.binary_if_it_suits) options.wishes.binary = BinarySuitsNow(tables);
-  const bool only_listed = record_.owns_publication || !options_.tables.selects_all();
-  absl::StatusOr<FollowResult> result =
-      Follow(options, record_, tables, only_listed, until, target_, *stop_, look);
+  if (options.binary_if_it_suits) options.wishes.binary = BinarySuitsNow(recorded.tables);
+  const FollowedMigration migration{
+      .recorded = recorded,
+      .followed = MakeFollowedTables(record_, recorded.tables),
+      .only_listed = record_.owns_publication || !recorded.choice.selects_all(),
+      .differences = difference_log_};
+  absl::StatusOr<FollowResult> result = Follow(options, migration, until, target_, *stop_, look);
   // A short run ends before the monitor has seen that `until` was reached.
   if (result.ok()) note_catching_up(!result->stopped, result->last.lsn.confirmed);
   return result;

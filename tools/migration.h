@@ -19,6 +19,8 @@
 #include "stream/slot.h"
 #include "stream/snapshot.h"
 #include "stream/stop_signal.h"
+#include "tools/catalog_watch.h"
+#include "tools/catalog_watcher.h"
 #include "tools/follow.h"
 #include "tools/table_filter.h"
 
@@ -30,7 +32,11 @@ struct MigrationOptions {
   std::string name = "walferry";
   TableFilter tables;
   bool allow_insecure_target = false;
-  bool copy_schema = true;  // --schema copy
+  bool copy_schema = true;         // --schema copy
+  bool creates_partitions = true;  // --new-partitions create
+  bool inserts_only = false;       // --no-identity insert-only
+  // Tables whose rows were rewritten on the source are copied again (`migrate`); else they stay as they are.
+  bool copies_again = false;
   int copy_jobs = 4;
   int index_jobs = 4;
   CopyFormat copy_format = CopyFormat::kAuto;
@@ -75,22 +81,49 @@ class Migration {
   absl::Status SetPhase(Phase phase);
   absl::Status Note(const std::string& kind, const std::string& detail);
   absl::StatusOr<std::vector<TableRecord>> Tables() { return LoadTables(target_, record_.name); }
+  // All that is recorded of what the migration moves.
+  absl::StatusOr<RecordedCatalog> Recorded();
 
  private:
   Migration(MigrationOptions options, const StopSignal& stop, Connection source, Connection target)
       : options_(std::move(options)), stop_(&stop), source_(std::move(source)), target_(std::move(target)) {}
 
   absl::Status CheckPinnedIdentity();
+  absl::Status CheckChoice();
+
+  // What is done about the source's catalog (migration_catalog.cc).
+  absl::StatusOr<CatalogFindings> Reconcile();
+  absl::Status FollowCatalog();
+  absl::Status ReconnectSource();
+  absl::Status Publish(const SourceCatalog& catalog, const SourceRelation& relation);
+  absl::Status AdoptPartitions(const std::vector<Oid>& partitions);
+  absl::Status ReplaceDropped(const std::vector<TableRecord>& records);
+  bool IsBornEmpty(const SourceCatalog& catalog, const SourceRelation& leaf);
+  absl::Status MakePartitions(const SourceCatalog& catalog, const std::vector<const SourceRelation*>& leaves);
+  absl::Status CheckEmptyOnTarget(const TableName& table);
+  absl::StatusOr<bool> CopyAgain();
+  absl::Status CopyWaiting();
+  absl::Status Ignore(Oid oid, const std::string& why);
+  absl::Status Understand(Oid oid, const absl::Status& error);
+  absl::Status UnderstandStranger(Oid oid, const absl::Status& error);
+  absl::Status ExplainMissingColumns(Oid oid, const absl::Status& error);
+  bool Concerns(const CatalogDifference& difference, const TableRecord& table) const;
+  absl::StatusOr<bool> KeepsOwners();
+
   absl::Status Begin();
   absl::Status BeginCopyOnce();
   absl::Status Record();
   absl::Status PublicationPhase();
+  absl::StatusOr<bool> RecordTablesAt(const std::string& snapshot, bool may_wait);
   absl::Status SlotPhase();
+  absl::Status RecordSlot();
+  absl::StatusOr<std::vector<TableName>> NotRecordedAt(const std::string& snapshot);
   absl::Status TakeAnotherSnapshot();
   absl::Status MakeSnapshot(const ConnectOptions& options);
   absl::Status MakeSnapshotBehindLock();
   absl::StatusOr<bool> LockRewrittenTables(const std::string& begin);
   absl::Status SnapshotPhase();
+  absl::Status ForgetDroppedTables();
   absl::Status SchemaPhase(const std::string& snapshot);
   absl::Status ForgetCopiedTables();
   absl::Status CopyPhase(const std::string& snapshot, Lsn position);
@@ -99,6 +132,8 @@ class Migration {
                           const std::function<bool(const TableRecord&)>& is_listed);
   absl::Status BeginEarlyIndexes(const std::vector<TableRecord>& tables);
   absl::Status IndexPhase();
+  absl::StatusOr<FollowResult> StreamOnce(const FollowUntil& until,
+                                          const std::function<void(const RuntimeSnapshot&)>& watch);
   bool BinarySuitsNow(const std::vector<TableRecord>& tables);
   absl::StatusOr<bool> ForeignKeysMayComeEarly();
   ConnectOptions ReplicationOptions() const;
@@ -109,6 +144,7 @@ class Migration {
   Connection target_;  // Holds the lock.
   bool exists_ = false;
   MigrationRecord record_;
+  DifferenceLog difference_log_;
   std::optional<bool> binary_suits_;             // As it was found a moment ago.
   std::unique_ptr<EarlyIndexes> early_indexes_;  // From the copy until the other objects are made.
   std::optional<ExportedSnapshot> snapshot_;     // While a copy under a slot's snapshot is under way.
@@ -117,6 +153,9 @@ class Migration {
   // Under the snapshot at hand, with ACCESS SHARE locks on them, until they are copied.
   std::optional<Connection> rewritten_source_;
 };
+
+// The tables as the applier knows them, by oid; empty where they are known by name alone.
+FollowedTables MakeFollowedTables(const MigrationRecord& migration, const std::vector<TableRecord>& tables);
 
 // IDENTIFY_SYSTEM over a connection of its own.
 absl::StatusOr<SystemIdentity> IdentifySource(const std::string& conninfo, const std::string& name,

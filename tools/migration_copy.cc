@@ -17,6 +17,9 @@
 namespace walferry {
 namespace {
 
+// Each is made again because of tables that were made meanwhile.
+constexpr int kSlotAttemptsMax = 5;
+
 absl::Status AlreadyThere(std::string_view what, const std::string& name) {
   return Errorf(absl::StatusCode::kFailedPrecondition,
                 "%s %s exists on the source already and is not this migration's: drop it there, or choose "
@@ -53,15 +56,43 @@ absl::StatusOr<bool> OwnersCanBeKept(Connection& source, Connection& target) {
   return true;
 }
 
-// The user's choice among the source's tables: the chosen ones, or the others.
-absl::StatusOr<std::vector<TableName>> ChosenTables(Connection& source, const TableFilter& filter,
-                                                    bool chosen) {
-  WF_ASSIGN_OR_RETURN(const std::vector<SourceTable> tables, ListSourceTables(source));
-  std::vector<TableName> names;
-  for (const SourceTable& table : tables) {
-    if (filter.Matches(table) == chosen) names.push_back(table.name);
+// A partitioned table under which every partition, also one to come, may be published: each has an identity by the
+// root's primary key, and none is left out by the user's choice.
+bool MayPublishRoot(const SourceCatalog& catalog, const SourceRelation& root, const TableFilter& choice,
+                    int server_version) {
+  if (server_version < 130000 || !root.may_publish || !root.has_primary_key) return false;
+  if (root.persistence != 'p' || !choice.Matches(TableOf(catalog, root))) return false;
+  return std::all_of(catalog.relations.begin(), catalog.relations.end(), [&](const auto& entry) {
+    const SourceRelation& leaf = entry.second;
+    const auto ancestors = catalog.AncestorsOf(leaf);
+    if (leaf.kind != 'r' || ancestors.empty() || ancestors.back()->oid != root.oid) return true;
+    return leaf.has_identity && choice.Matches(TableOf(catalog, leaf));
+  });
+}
+
+bool IsChosen(const SourceCatalog& catalog, const SourceRelation& relation, const TableFilter& choice) {
+  return relation.kind == 'r' && relation.persistence == 'p' && choice.Matches(TableOf(catalog, relation));
+}
+
+struct PublicationItems {
+  std::vector<TableName> all;      // For all kinds of changes.
+  std::vector<TableName> inserts;  // Without replica identity.
+};
+
+PublicationItems ItemsOf(const SourceCatalog& catalog, const TableFilter& choice, int server_version) {
+  std::set<TableName> all;
+  PublicationItems items;
+  for (const auto& [oid, relation] : catalog.relations) {
+    const auto ancestors = catalog.AncestorsOf(relation);
+    const SourceRelation& top = ancestors.empty() ? relation : *ancestors.back();
+    if (top.kind == 'p' && MayPublishRoot(catalog, top, choice, server_version)) {
+      all.insert(top.name);
+    } else if (IsChosen(catalog, relation, choice)) {
+      relation.has_identity ? void(all.insert(relation.name)) : items.inserts.push_back(relation.name);
+    }
   }
-  return names;
+  items.all.assign(all.begin(), all.end());
+  return items;
 }
 
 }  // namespace
@@ -86,6 +117,8 @@ absl::Status Migration::Begin() {
   record_.slot = options_.name;
   record_.publication = options_.name;
   record_.copies_schema = options_.copy_schema;
+  record_.choice = options_.tables.ToText();
+  if (options_.inserts_only) record_.insert_publication = options_.name.substr(0, 55) + "_inserts";
   WF_ASSIGN_OR_RETURN(const bool published, PublicationExists(source_, record_.publication));
   if (published) return AlreadyThere("publication", record_.publication);
   WF_ASSIGN_OR_RETURN(const std::optional<SlotInfo> slot, InspectSlot(source_, record_.slot));
@@ -99,7 +132,11 @@ absl::Status Migration::Begin() {
 
 // The first trace of this migration on the target.
 absl::Status Migration::Record() {
-  WF_ASSIGN_OR_RETURN(const std::vector<TableName> tables, ChosenTables(source_, options_.tables, true));
+  WF_ASSIGN_OR_RETURN(const SourceCatalog catalog, ReadSourceCatalog(source_, "", ""));
+  std::vector<TableRecord> tables;
+  for (const auto& [oid, relation] : catalog.relations) {
+    if (IsChosen(catalog, relation, options_.tables)) tables.push_back(RecordOf(catalog, relation));
+  }
   if (tables.empty()) {
     return Errorf(absl::StatusCode::kFailedPrecondition,
                   "the source has no table to migrate: look at --source, --tables and --exclude-tables");
@@ -144,14 +181,51 @@ absl::Status Migration::PrepareAndCopy() {
 }
 
 absl::Status Migration::PublicationPhase() {
-  WF_ASSIGN_OR_RETURN(const bool exists, PublicationExists(source_, record_.publication));
-  if (!exists) {
-    WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
-    const std::vector<TableName> names = NamesOf(tables);
-    WF_RETURN_IF_ERROR(CreatePublication(source_, record_.publication, names, /*via_root=*/false));
-    LogInfo("publication %s made for %d tables", record_.publication, names.size());
+  WF_ASSIGN_OR_RETURN(const SourceCatalog catalog,
+                      ReadSourceCatalog(source_, record_.publication, record_.insert_publication));
+  const PublicationItems items = ItemsOf(catalog, options_.tables, source_.server_version());
+  if (!items.inserts.empty() && record_.insert_publication.empty()) {
+    return Errorf(absl::StatusCode::kFailedPrecondition,
+                  "table %s of the source has no replica identity: give it one, or choose --no-identity insert-only",
+                  items.inserts.front().ToString());
   }
+  if (!catalog.publication) {
+    WF_RETURN_IF_ERROR(CreatePublication(source_, record_.publication, items.all, /*via_root=*/false));
+    LogInfo("publication %s made for %d tables", record_.publication, items.all.size());
+  }
+  if (!items.inserts.empty() && !catalog.insert_publication) {
+    WF_RETURN_IF_ERROR(CreateInsertPublication(source_, record_.insert_publication, items.inserts));
+    LogInfo("publication %s made for the inserts of %d tables without replica identity",
+            record_.insert_publication, items.inserts.size());
+  }
+  if (items.inserts.empty()) record_.insert_publication.clear();
   return SetPhase(Phase::kSlot);
+}
+
+// The list of tables becomes that of the slot's snapshot. False: a chosen table was not published when the slot was
+// made; it is now, and the slot has to be made again. Not may_wait: such tables are left to be named as new ones.
+absl::StatusOr<bool> Migration::RecordTablesAt(const std::string& snapshot, bool may_wait) {
+  ConnectOptions options = ReplicationOptions();
+  options.replication = false;
+  WF_ASSIGN_OR_RETURN(Connection source, Connection::Open(options));
+  WF_RETURN_IF_ERROR(BeginInSnapshot(source, snapshot));
+  WF_ASSIGN_OR_RETURN(const SourceCatalog catalog,
+                      ReadSourceCatalog(source, record_.publication, record_.insert_publication));
+  std::vector<TableRecord> tables;
+  bool all_published = true;
+  for (const auto& [oid, relation] : catalog.relations) {
+    if (!IsChosen(catalog, relation, options_.tables)) continue;
+    if (catalog.IsPublished(relation)) {
+      tables.push_back(RecordOf(catalog, relation));
+    } else if (may_wait) {
+      all_published = false;
+      WF_RETURN_IF_ERROR(Publish(catalog, relation));
+    }
+  }
+  if (!all_published) return false;
+  record_.publication_catalog = catalog.publication ? ToText(*catalog.publication) : "";
+  WF_RETURN_IF_ERROR(ReplaceTables(target_, record_.name, tables));
+  return true;
 }
 
 absl::Status Migration::SlotPhase() {
@@ -165,19 +239,62 @@ absl::Status Migration::SlotPhase() {
   SlotRequest request;
   request.name = record_.slot;
   request.export_snapshot = true;
-  WF_ASSIGN_OR_RETURN(ExportedSnapshot snapshot,
-                      ExportedSnapshot::FromNewSlot(ReplicationOptions(), request));
-  record_.slot_lsn = snapshot.consistent_point();
+  for (int attempt = 1; true; ++attempt) {
+    WF_ASSIGN_OR_RETURN(ExportedSnapshot snapshot,
+                        ExportedSnapshot::FromNewSlot(ReplicationOptions(), request));
+    record_.slot_lsn = snapshot.consistent_point();
+    WF_RETURN_IF_ERROR(target_.Execute("BEGIN").status());
+    WF_ASSIGN_OR_RETURN(const bool recorded, RecordTablesAt(snapshot.name(), attempt < kSlotAttemptsMax));
+    if (recorded) {
+      WF_RETURN_IF_ERROR(RecordSlot());
+      snapshot_ = std::move(snapshot);
+      break;
+    }
+    LogInfo("tables were made on the source meanwhile: the slot is made again, so that it has them, too");
+    WF_RETURN_IF_ERROR(target_.Execute("ROLLBACK").status());
+    { const ExportedSnapshot ended = std::move(snapshot); }
+    WF_RETURN_IF_ERROR(DropSlot(source_, record_.slot));
+  }
+  LogInfo("slot %s begins at %s", record_.slot, record_.slot_lsn.ToString());
+  return absl::OkStatus();
+}
+
+// Ends the transaction.
+absl::Status Migration::RecordSlot() {
   record_.phase = Phase::kSchema;
-  WF_RETURN_IF_ERROR(target_.Execute("BEGIN").status());
   WF_RETURN_IF_ERROR(UpdateMigration(target_, record_));
   WF_RETURN_IF_ERROR(CommitFence(target_, record_.name, record_.slot_lsn));
   WF_RETURN_IF_ERROR(InitializeLanes(target_, record_.name, record_.lanes, record_.slot_lsn));
   WF_RETURN_IF_ERROR(Note("slot", absl::StrFormat("%s at %s", record_.slot, record_.slot_lsn.ToString())));
-  WF_RETURN_IF_ERROR(target_.Execute("COMMIT").status());
-  snapshot_ = std::move(snapshot);
-  LogInfo("slot %s begins at %s", record_.slot, record_.slot_lsn.ToString());
-  return absl::OkStatus();
+  return target_.Execute("COMMIT").status();
+}
+
+absl::StatusOr<bool> Migration::KeepsOwners() {
+  return OwnersCanBeKept(source_, target_);
+}
+
+// The tables in the snapshot that are no part of the migration: left out by choice, or made after its list.
+absl::StatusOr<std::vector<TableName>> Migration::NotRecordedAt(const std::string& snapshot) {
+  ConnectOptions options = ReplicationOptions();
+  options.replication = false;
+  WF_ASSIGN_OR_RETURN(Connection source, Connection::Open(options));
+  WF_RETURN_IF_ERROR(BeginInSnapshot(source, snapshot));
+  WF_ASSIGN_OR_RETURN(const SourceCatalog catalog, ReadSourceCatalog(source, "", ""));
+  WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
+  std::set<Oid> needed;
+  for (const TableRecord& table : tables) {
+    needed.insert(table.source_oid);
+    if (const SourceRelation* const relation = catalog.Find(table.source_oid)) {
+      for (const SourceRelation* ancestor : catalog.AncestorsOf(*relation)) needed.insert(ancestor->oid);
+    }
+  }
+  std::vector<TableName> names;
+  for (const auto& [oid, relation] : catalog.relations) {
+    if (relation.persistence != 'p' || needed.contains(oid)) continue;
+    const bool is_chosen_root = relation.kind == 'p' && options_.tables.Matches(TableOf(catalog, relation));
+    if (!is_chosen_root) names.push_back(relation.name);
+  }
+  return names;
 }
 
 absl::Status Migration::SchemaPhase(const std::string& snapshot) {
@@ -191,8 +308,8 @@ absl::Status Migration::SchemaPhase(const std::string& snapshot) {
   SchemaDumpOptions options;
   options.source = options_.source;
   options.snapshot = snapshot;
-  WF_ASSIGN_OR_RETURN(options.excluded_tables, ChosenTables(source_, options_.tables, false));
-  WF_ASSIGN_OR_RETURN(options.keep_owners, OwnersCanBeKept(source_, target_));
+  WF_ASSIGN_OR_RETURN(options.excluded_tables, NotRecordedAt(snapshot));
+  WF_ASSIGN_OR_RETURN(options.keep_owners, KeepsOwners());
   if (!options.keep_owners) {
     LogWarn(
         "roles of the source are missing on the target or not granted to %s: everything will belong "

@@ -1,4 +1,6 @@
 // Copying under one snapshot after the other, where the first one is lost or tables are rewritten meanwhile.
+#include <algorithm>
+
 #include "stream/sqlstate.h"
 #include "tools/log.h"
 #include "tools/migration.h"
@@ -22,6 +24,17 @@ std::string BeginInSnapshotSql(const std::string& snapshot) {
   return std::string(kBeginForSnapshot) + "; " + SetSnapshotSql(snapshot);
 }
 
+// A table of the snapshot that was dropped since cannot be locked, and so not read.
+bool SaysTableIsGone(const absl::Status& status) {
+  const std::string sqlstate = SqlstateOf(status);
+  return sqlstate == "42P01" || sqlstate == "3F000";
+}
+
+std::ptrdiff_t CountWaiting(const std::vector<TableRecord>& tables) {
+  return std::count_if(tables.begin(), tables.end(),
+                       [](const TableRecord& table) { return AwaitsCopy(table.phase); });
+}
+
 bool IsLockTimeout(const absl::Status& status) {
   return SqlstateOf(status) == "55P03";
 }
@@ -32,9 +45,16 @@ bool IsLockTimeout(const absl::Status& status) {
 // as it is, to be entered again with another one.
 absl::Status Migration::SnapshotPhase() {
   if (!snapshot_) WF_RETURN_IF_ERROR(TakeAnotherSnapshot());
+  if (record_.phase == Phase::kCopy) WF_RETURN_IF_ERROR(ForgetDroppedTables());
   const absl::Status done = record_.phase == Phase::kSchema
                                 ? SchemaPhase(snapshot_->name())
                                 : CopyPhase(snapshot_->name(), snapshot_->consistent_point());
+  if (SaysTableIsGone(done)) {
+    WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> before, Tables());
+    WF_RETURN_IF_ERROR(ForgetDroppedTables());
+    WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> after, Tables());
+    return CountWaiting(after) < CountWaiting(before) ? absl::OkStatus() : done;
+  }
   if (!absl::IsAborted(done)) return done;
   if (snapshots_taken_ == kSnapshotsMax) {
     return Errorf(absl::StatusCode::kUnavailable, "gave up for now, after %d snapshots: %s", kSnapshotsMax,
@@ -45,6 +65,17 @@ absl::Status Migration::SnapshotPhase() {
   if (rewritten.has_value()) rewritten_.insert(*rewritten);
   rewritten_source_.reset();
   snapshot_.reset();
+  return absl::OkStatus();
+}
+
+// What is gone from the source before it was copied is no part of the migration any more.
+absl::Status Migration::ForgetDroppedTables() {
+  if (!record_.owns_publication) return absl::OkStatus();
+  WF_ASSIGN_OR_RETURN(const CatalogFindings findings, Reconcile());
+  for (const CatalogDifference& difference : findings.differences) {
+    if (!difference.stops) continue;
+    return Errorf(absl::StatusCode::kFailedPrecondition, "%s: %s", difference.text, difference.command);
+  }
   return absl::OkStatus();
 }
 

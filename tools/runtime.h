@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "apply/applier.h"
 #include "stream/session.h"
+#include "tools/catalog_watch.h"
 
 namespace walferry {
 
@@ -36,6 +37,7 @@ struct RuntimeSnapshot {
   std::uint64_t source_reconnects = 0;
   std::uint64_t target_reconnects = 0;
   std::vector<LaneCounters> lanes;
+  std::vector<CatalogDifference> catalog_differences;  // Of the process at hand only: others look for themselves.
 };
 
 std::string RuntimeToJson(const RuntimeSnapshot& snapshot);

@@ -77,6 +77,20 @@ absl::StatusOr<TableFilter> TableFilter::Parse(const std::vector<std::string>& t
   return filter;
 }
 
+std::string TableFilter::ToText() const {
+  nlohmann::json text = {{"tables", nlohmann::json::array()}, {"exclude", nlohmann::json::array()}};
+  for (const Pattern& pattern : included_) text["tables"].push_back(pattern.given);
+  for (const Pattern& pattern : excluded_) text["exclude"].push_back(pattern.given);
+  return text.dump();
+}
+
+absl::StatusOr<TableFilter> TableFilter::FromText(const std::string& text) {
+  const nlohmann::json found = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!found.is_object()) return TableFilter();
+  return Parse(found.value("tables", std::vector<std::string>()),
+               found.value("exclude", std::vector<std::string>()));
+}
+
 absl::Status TableFilter::ParseList(std::string_view list, std::vector<Pattern>& patterns) {
   Pattern pattern;
   bool in_name = false;

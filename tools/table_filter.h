@@ -51,6 +51,10 @@ class TableFilter {
   // likely typos.
   std::vector<std::string> Unmatched(const std::vector<SourceTable>& tables) const;
 
+  // As it is recorded in a migration's state, and back.
+  std::string ToText() const;
+  static absl::StatusOr<TableFilter> FromText(const std::string& text);
+
   // True where the filter lets everything through.
   bool selects_all() const { return included_.empty() && excluded_.empty(); }
 

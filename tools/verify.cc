@@ -70,41 +70,85 @@ absl::StatusOr<Lsn> WaitForStream(const VerifyOptions& options, Pair& pair, cons
   return absl::CancelledError("stopped");
 }
 
-absl::StatusOr<std::vector<TableName>> ChooseTables(const VerifyOptions& options, Pair& pair) {
-  std::vector<TableName> chosen;
-  WF_ASSIGN_OR_RETURN(const bool has_state, StateSchemaExists(pair.target));
-  if (has_state) {
-    WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> records, LoadTables(pair.target, options.name));
-    for (const TableRecord& record : records) {
-      if (options.tables.Matches(record.table)) chosen.push_back(record.table);
-    }
-    if (!records.empty()) return chosen;
+// A table by its names on both sides.
+struct TablePair {
+  TableName source;
+  TableName target;
+};
+
+// The migration's tables, where there is one, and what of the source it does not have.
+absl::StatusOr<std::vector<TablePair>> ChooseMigrated(const VerifyOptions& options, Pair& pair,
+                                                      VerifyReport& report) {
+  std::vector<TablePair> chosen;
+  RecordedCatalog recorded;
+  WF_ASSIGN_OR_RETURN(const auto migration, LoadMigration(pair.target, options.name));
+  if (!migration) return chosen;
+  recorded.migration = *migration;
+  WF_ASSIGN_OR_RETURN(recorded.tables, LoadTables(pair.target, options.name));
+  WF_ASSIGN_OR_RETURN(recorded.choice, TableFilter::FromText(migration->choice));
+  WF_ASSIGN_OR_RETURN(const SourceCatalog source, ReadSourceCatalog(pair.source, migration->publication,
+                                                                    migration->insert_publication));
+  for (const TableRecord& record : recorded.tables) {
+    if (record.phase == TablePhase::kDropped || !options.tables.Matches(record.table)) continue;
+    const SourceRelation* const relation = source.Find(record.source_oid);
+    chosen.push_back({relation == nullptr ? record.table : relation->name, record.table});
   }
-  WF_ASSIGN_OR_RETURN(const std::vector<SourceTable> tables, ListSourceTables(pair.source));
-  for (const SourceTable& table : options.tables.Select(tables)) chosen.push_back(table.name);
+  WF_ASSIGN_OR_RETURN(const SourceCatalog target, ReadSourceCatalog(pair.target, "", ""));
+  for (CatalogDifference& difference : CompareCatalogs(recorded, source, target).differences) {
+    const bool is_new = difference.kind == "new-tables" || difference.kind == "new-partitions";
+    const bool accepted = std::find(options.accepted.begin(), options.accepted.end(), difference.kind) !=
+                          options.accepted.end();
+    if (is_new && !accepted) report.not_compared.push_back(std::move(difference));
+  }
   return chosen;
 }
 
-absl::StatusOr<TableVerdict> LookAt(const VerifyOptions& options, Pair& pair, const TableName& table) {
-  WF_RETURN_IF_ERROR(OnBoth(pair, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"));
-  WF_ASSIGN_OR_RETURN(const std::vector<std::string> columns,
-                      ComparableColumns(pair.source, pair.target, table));
+absl::StatusOr<std::vector<TablePair>> ChooseTables(const VerifyOptions& options, Pair& pair,
+                                                    VerifyReport& report) {
+  WF_ASSIGN_OR_RETURN(const bool has_state, StateSchemaExists(pair.target));
+  if (has_state) {
+    WF_ASSIGN_OR_RETURN(std::vector<TablePair> migrated, ChooseMigrated(options, pair, report));
+    if (!migrated.empty()) return migrated;
+  }
+  std::vector<TablePair> chosen;
+  WF_ASSIGN_OR_RETURN(const std::vector<SourceTable> tables, ListSourceTables(pair.source));
+  for (const SourceTable& table : options.tables.Select(tables)) chosen.push_back({table.name, table.name});
+  return chosen;
+}
+
+absl::Status CompareContents(const VerifyOptions& options, Pair& pair, const TablePair& table,
+                             const std::vector<std::string>& columns, TableVerdict& verdict) {
   // Both sides must hash alike.
   const bool portable = NeedPortableHash(pair.source, pair.target);
-  TableVerdict verdict;
-  verdict.table = table;
   absl::StatusOr<ContentHash> target_hash;
-  std::thread other([&] { target_hash = HashTable(pair.target, table, columns, portable); });
-  const absl::StatusOr<ContentHash> source_hash = HashTable(pair.source, table, columns, portable);
+  std::thread other([&] { target_hash = HashTable(pair.target, table.target, columns, portable); });
+  const absl::StatusOr<ContentHash> source_hash = HashTable(pair.source, table.source, columns, portable);
   other.join();
   WF_RETURN_IF_ERROR(source_hash.status());
   WF_RETURN_IF_ERROR(target_hash.status());
   verdict.source = *source_hash;
   verdict.target = *target_hash;
-  verdict.equal = verdict.source == verdict.target;
-  if (!verdict.equal && options.differences_limit > 0) {
-    WF_ASSIGN_OR_RETURN(verdict.differences,
-                        FindDifferences(pair.source, pair.target, table, columns, options.differences_limit));
+  const bool may_narrow = table.source == table.target && options.differences_limit > 0;
+  if (verdict.source == verdict.target || !may_narrow) return absl::OkStatus();
+  WF_ASSIGN_OR_RETURN(verdict.differences, FindDifferences(pair.source, pair.target, table.target, columns,
+                                                           options.differences_limit));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<TableVerdict> LookAt(const VerifyOptions& options, Pair& pair, const TablePair& table) {
+  WF_RETURN_IF_ERROR(OnBoth(pair, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"));
+  WF_ASSIGN_OR_RETURN(ComparableColumns columns,
+                      ReadComparableColumns(pair.source, pair.target, table.source, table.target));
+  TableVerdict verdict;
+  verdict.table = table.target;
+  if (!columns.on_source || !columns.on_target) {
+    verdict.missing_on = columns.on_source ? "target" : "source";
+  } else {
+    WF_RETURN_IF_ERROR(CompareContents(options, pair, table, columns.both, verdict));
+    verdict.columns_source_only = std::move(columns.source_only);
+    verdict.columns_target_only = std::move(columns.target_only);
+    verdict.equal = verdict.source == verdict.target && verdict.columns_source_only.empty() &&
+                    verdict.columns_target_only.empty();
   }
   WF_RETURN_IF_ERROR(OnBoth(pair, "COMMIT"));
   return verdict;
@@ -112,7 +156,7 @@ absl::StatusOr<TableVerdict> LookAt(const VerifyOptions& options, Pair& pair, co
 
 // A difference may be a change in flight: it counts when it is still there after the stream has passed the
 // moment at which it was seen.
-absl::StatusOr<TableVerdict> Judge(const VerifyOptions& options, Pair& pair, const TableName& table,
+absl::StatusOr<TableVerdict> Judge(const VerifyOptions& options, Pair& pair, const TablePair& table,
                                    const StopSignal& stop) {
   for (int look = 1;; ++look) {
     WF_ASSIGN_OR_RETURN(TableVerdict verdict, LookAt(options, pair, table));
@@ -124,7 +168,7 @@ absl::StatusOr<TableVerdict> Judge(const VerifyOptions& options, Pair& pair, con
 class Workers {
  public:
   Workers(const VerifyOptions& options, const StopSignal& stop,
-          const std::function<void(const TableVerdict&)>& done, std::vector<TableName> tables)
+          const std::function<void(const TableVerdict&)>& done, std::vector<TablePair> tables)
       : options_(options), stop_(stop), done_(done), tables_(std::move(tables)) {}
 
   absl::StatusOr<std::vector<TableVerdict>> Run() {
@@ -145,7 +189,7 @@ class Workers {
     if (!pair.ok()) return Fail(pair.status());
     for (std::size_t i = next_++; i < tables_.size(); i = next_++) {
       absl::StatusOr<TableVerdict> verdict = Judge(options_, *pair, tables_[i], stop_);
-      if (!verdict.ok()) return Fail(Annotate(verdict.status(), tables_[i].ToString()));
+      if (!verdict.ok()) return Fail(Annotate(verdict.status(), tables_[i].target.ToString()));
       absl::MutexLock lock(&mutex_);
       done_(*verdict);
       verdicts_.push_back(*std::move(verdict));
@@ -161,7 +205,7 @@ class Workers {
   const VerifyOptions& options_;
   const StopSignal& stop_;
   const std::function<void(const TableVerdict&)>& done_;
-  const std::vector<TableName> tables_;
+  const std::vector<TablePair> tables_;
   std::atomic<std::size_t> next_ = 0;
   absl::Mutex mutex_;
   std::vector<TableVerdict> verdicts_ ABSL_GUARDED_BY(mutex_);
@@ -178,12 +222,12 @@ absl::StatusOr<VerifyReport> Verify(const VerifyOptions& options, const StopSign
                                     const std::function<void(const TableVerdict&)>& done) {
   WF_ASSIGN_OR_RETURN(Pair pair, ConnectBoth(options, stop));
   WF_RETURN_IF_ERROR(CheckPatternsMatch(pair.source, options.tables));
-  WF_ASSIGN_OR_RETURN(std::vector<TableName> tables, ChooseTables(options, pair));
+  VerifyReport report;
+  WF_ASSIGN_OR_RETURN(std::vector<TablePair> tables, ChooseTables(options, pair, report));
   if (tables.empty()) {
     return Errorf(absl::StatusCode::kFailedPrecondition,
                   "there is no table to verify: look at --source, --tables and --exclude-tables");
   }
-  VerifyReport report;
   WF_ASSIGN_OR_RETURN(report.position, WaitForStream(options, pair, stop));
   WF_ASSIGN_OR_RETURN(report.tables, Workers(options, stop, done, std::move(tables)).Run());
   return report;

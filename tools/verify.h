@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "apply/content_hash.h"
 #include "stream/stop_signal.h"
+#include "tools/catalog_watch.h"
 #include "tools/table_filter.h"
 
 namespace walferry {
@@ -21,6 +22,8 @@ struct VerifyOptions {
   TableFilter tables;
   int jobs = 2;
   int differences_limit = 20;  // Rows named per table.
+  // Kinds of catalog differences that are no reason to say that something was not compared.
+  std::vector<std::string> accepted;
   // How long the stream may take to reach what the source has written when verify begins.
   absl::Duration timeout = absl::Minutes(2);
 };
@@ -30,13 +33,18 @@ struct TableVerdict {
   ContentHash source;
   ContentHash target;
   bool equal = false;
+  std::string missing_on;  // "source" or "target", where the table is not there; nothing was compared then.
+  std::vector<std::string> columns_source_only;
+  std::vector<std::string> columns_target_only;
   std::vector<RowDifference> differences;
 };
 
 struct VerifyReport {
   Lsn position;  // Of the source, when it was looked at.
   std::vector<TableVerdict> tables;
-  bool ok() const;
+  // Of the catalog watch's: what was not compared because the migration does not have it.
+  std::vector<CatalogDifference> not_compared;
+  bool ok() const;  // What was compared is equal.
 };
 
 // Any error means that it could not verify. `done` is called after each table, on one thread at a time.

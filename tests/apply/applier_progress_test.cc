@@ -76,7 +76,9 @@ TEST_F(ApplierProgress, HurryDoesNotWaitForTheInterval) {
 }
 
 TEST_F(ApplierProgress, FinishRecordsWhatIsApplied) {
-  ASSERT_TRUE(AddTables(pair_.target(), kMigration, {{"public", "t"}}).ok());
+  TableRecord table;
+  table.table = {"public", "t"};
+  ASSERT_TRUE(AddTables(pair_.target(), kMigration, {table}).ok());
   ApplierOptions options = Options();
   options.fence_interval = absl::Hours(1);
   RunningStream stream(pair_, options, std::nullopt);

@@ -16,7 +16,7 @@ class Content : public ::testing::Test {
   // Whether both sides hash alike, by either hash function.
   bool Equal(const std::string& table) {
     const TableName name{"public", table};
-    const auto columns = ComparableColumns(pair_.source(), pair_.target(), name).value();
+    const auto columns = ReadComparableColumns(pair_.source(), pair_.target(), name, name).value().both;
     const auto equal = [&](bool portable) {
       return HashTable(pair_.source(), name, columns, portable).value() ==
              HashTable(pair_.target(), name, columns, portable).value();
@@ -26,7 +26,7 @@ class Content : public ::testing::Test {
   }
   std::vector<std::string> Differences(const std::string& table, int limit = 100) {
     const TableName name{"public", table};
-    const auto columns = ComparableColumns(pair_.source(), pair_.target(), name).value();
+    const auto columns = ReadComparableColumns(pair_.source(), pair_.target(), name, name).value().both;
     std::vector<std::string> texts;
     const auto found = FindDifferences(pair_.source(), pair_.target(), name, columns, limit).value();
     for (const RowDifference& row : found) {
@@ -89,16 +89,23 @@ TEST_F(Content, InheritingTablesAreLeftOutAndPartitionsAreNot) {
   EXPECT_FALSE(Equal("p"));
 }
 
-TEST_F(Content, GeneratedColumnsAndColumnsOfOneSideAreNotCompared) {
+TEST_F(Content, ColumnsOfOneSideAreNamedAndThoseThatBothGenerateLeftOut) {
   pair_.RunOnSource(
-      "create table t (id int primary key, g int generated always as (id * 2) stored); insert into t values "
-      "(1)");
+      "create table t (id int primary key, g int generated always as (id * 2) stored, h int generated always as (id) "
+      "stored, lost int); insert into t values (1)");
   pair_.RunOnTarget(
-      "create table t (id int primary key, g int, extra int default 3); insert into t values (1, 5)");
-  EXPECT_THAT(ComparableColumns(pair_.source(), pair_.target(), {"public", "t"}).value(), ElementsAre("id"));
+      "create table t (id int primary key, g int, h int generated always as (id + 1) stored, extra int default 3); "
+      "insert into t values (1, 5)");
+  const TableName name = {"public", "t"};
+  const ComparableColumns columns = ReadComparableColumns(pair_.source(), pair_.target(), name, name).value();
+  EXPECT_THAT(columns.both, ElementsAre("id", "g"));
+  EXPECT_THAT(columns.source_only, ElementsAre("lost"));
+  EXPECT_THAT(columns.target_only, ElementsAre("extra"));
+  EXPECT_FALSE(Equal("t"));
+  pair_.RunOnTarget("update t set g = 2");
   EXPECT_TRUE(Equal("t"));
-  EXPECT_EQ(ComparableColumns(pair_.source(), pair_.target(), {"public", "no"}).status().code(),
-            absl::StatusCode::kFailedPrecondition);
+  const TableName no = {"public", "no"};
+  EXPECT_FALSE(ReadComparableColumns(pair_.source(), pair_.target(), name, no).value().on_target);
 }
 
 TEST_F(Content, DifferencesAreFoundByKey) {

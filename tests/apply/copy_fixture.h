@@ -32,7 +32,9 @@ class CopyFixture : public ::testing::Test {
   }
 
   void AddTablesToState(const std::vector<TableName>& tables) {
-    ASSERT_TRUE(AddTables(pair_.target(), "m", tables).ok());
+    std::vector<TableRecord> records;
+    for (const TableName& table : tables) records.emplace_back().table = table;
+    ASSERT_TRUE(AddTables(pair_.target(), "m", records).ok());
   }
 
   // Copies what the state says is not done yet.

@@ -10,6 +10,12 @@
 namespace walferry {
 namespace {
 
+std::vector<TableRecord> RecordsOf(const std::vector<TableName>& names) {
+  std::vector<TableRecord> records;
+  for (const TableName& name : names) records.emplace_back().table = name;
+  return records;
+}
+
 using ::testing::HasSubstr;
 
 MigrationRecord Sample(const std::string& name) {
@@ -188,8 +194,8 @@ TEST_F(State, TablesKeepPhasePositionAndCounters) {
   Insert("m");
   std::vector<TableName> names;
   for (int i = 0; i < 4500; ++i) names.push_back({"public", absl::StrFormat("T %04d'\"", i)});
-  ASSERT_TRUE(AddTables(target(), "m", names).ok());
-  ASSERT_TRUE(AddTables(target(), "m", {names[7]}).ok());
+  ASSERT_TRUE(AddTables(target(), "m", RecordsOf(names)).ok());
+  ASSERT_TRUE(AddTables(target(), "m", RecordsOf({names[7]})).ok());
   TableRecord record;
   record.table = names[7];
   record.phase = TablePhase::kCopied;
@@ -226,7 +232,7 @@ TEST_F(State, TablesCopiedWholeAreDoneOnceAndTogether) {
   Insert("m");
   const TableName a{"public", "a"};
   const TableName b{"public", "b"};
-  ASSERT_TRUE(AddTables(target(), "m", {a, b}).ok());
+  ASSERT_TRUE(AddTables(target(), "m", RecordsOf({a, b})).ok());
   ASSERT_TRUE(BeginTableCopy(target(), "m", b, Lsn{50}).ok());
   EXPECT_FALSE(TableIsCopied(target(), "m", b).value());
   ASSERT_TRUE(FinishTables(target(), "m", Lsn{100}, {{a, 1, 10}, {b, 2, 20}}).ok());
@@ -242,7 +248,7 @@ TEST_F(State, TablesCopiedWholeAreDoneOnceAndTogether) {
 TEST_F(State, RangesOfACopyAreDoneOnceAndTheLastOneMakesTheTableCopied) {
   Insert("m");
   const TableName table{"public", "t"};
-  ASSERT_TRUE(AddTables(target(), "m", {table}).ok());
+  ASSERT_TRUE(AddTables(target(), "m", RecordsOf({table})).ok());
   ASSERT_TRUE(BeginTableCopy(target(), "m", table, Lsn{100}).ok());
   EXPECT_TRUE(FinishCopyRange(target(), "m", table, Lsn{100}, {1, 2, 10, 100}).ok());
   EXPECT_EQ(FinishCopyRange(target(), "m", table, Lsn{100}, {1, 2, 10, 100}).code(),
@@ -292,7 +298,7 @@ TEST_F(State, ObjectsAndEventsAreReadBackInOrder) {
 TEST_F(State, SchemaGoesWithTheLastMigration) {
   Insert("a");
   Insert("b");
-  ASSERT_TRUE(AddTables(target(), "a", {{"public", "t"}}).ok());
+  ASSERT_TRUE(AddTables(target(), "a", RecordsOf({{"public", "t"}})).ok());
   ASSERT_TRUE(InitializeLanes(target(), "a", 1, Lsn{1}).ok());
   ASSERT_TRUE(DeleteMigration(target(), "a").ok());
   EXPECT_TRUE(StateSchemaExists(target()).value());

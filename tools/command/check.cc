@@ -10,6 +10,7 @@ namespace {
 
 struct CheckFlags {
   std::string schema = "copy";
+  std::string no_identity = "block";
   bool quiet = false;
   bool source_only = false;
 };
@@ -26,7 +27,8 @@ absl::StatusOr<ExitCode> RunCheck(const CheckFlags& flags, const CommandContext&
                        .name = globals.name,
                        .tables = {},
                        .copy_schema = flags.schema == "copy",
-                       .allow_insecure_target = globals.allow_insecure_target};
+                       .allow_insecure_target = globals.allow_insecure_target,
+                       .inserts_only = flags.no_identity == "insert-only"};
   WF_ASSIGN_OR_RETURN(options.tables, TableFilter::Parse(globals.tables, globals.exclude_tables));
   const absl::StatusOr<CheckReport> report = RunChecks(options, context.stop);
   if (!report.ok()) {
@@ -60,6 +62,11 @@ void RegisterCheck(CommandSet& commands) {
       .add_option("--schema", flags->schema,
                   "As migrate is going to be run: whether it brings the schema over")
       ->check(CLI::IsMember({"copy", "none"}))
+      ->capture_default_str();
+  command
+      .add_option("--no-identity", flags->no_identity,
+                  "As migrate is going to be run: what is done with tables without replica identity")
+      ->check(CLI::IsMember({"block", "insert-only"}))
       ->capture_default_str();
   command.add_flag("--source-only", flags->source_only, "Look at the source alone");
   command.add_flag("--quiet", flags->quiet, "Leave out what passed");

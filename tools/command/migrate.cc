@@ -10,7 +10,8 @@ namespace walferry {
 namespace {
 
 absl::StatusOr<ExitCode> Migrate(const MigrationFlags& flags, const CommandContext& context) {
-  WF_ASSIGN_OR_RETURN(const MigrationOptions options, MakeMigrationOptions(context.globals, flags));
+  WF_ASSIGN_OR_RETURN(MigrationOptions options, MakeMigrationOptions(context.globals, flags));
+  options.copies_again = true;
   WF_ASSIGN_OR_RETURN(Migration migration, Migration::Open(options, context.stop));
   if (!migration.exists()) {
     WF_ASSIGN_OR_RETURN(const bool clear, NothingBlocks(context, options, /*streams=*/true));
@@ -44,6 +45,7 @@ void RegisterMigrate(CommandSet& commands) {
       [flags](const CommandContext& context) { return Migrate(*flags, context); });
   AddBinaryFlag(command, *flags);
   AddCopyFlags(command, flags->copy);
+  AddCatalogFlags(command, flags->catalog);
   AddStreamFlags(command, flags->stream);
   AddUntilFlag(command, flags->stream);
 }

@@ -38,6 +38,19 @@ void AddBinaryFlag(CLI::App& command, MigrationFlags& flags) {
       ->capture_default_str();
 }
 
+void AddCatalogFlags(CLI::App& command, CatalogFlags& flags) {
+  command
+      .add_option("--new-partitions", flags.new_partitions,
+                  "Partitions that the source gets under way: make them on the target and follow them, or stop")
+      ->check(CLI::IsMember({"create", "stop"}))
+      ->capture_default_str();
+  command
+      .add_option("--no-identity", flags.no_identity,
+                  "Tables without replica identity: do not begin, or publish their inserts and truncations only")
+      ->check(CLI::IsMember({"block", "insert-only"}))
+      ->capture_default_str();
+}
+
 void AddCopyFlags(CLI::App& command, CopyFlags& flags) {
   command
       .add_option(
@@ -105,6 +118,8 @@ absl::StatusOr<MigrationOptions> MakeMigrationOptions(const Globals& globals, co
   WF_ASSIGN_OR_RETURN(options.tables, TableFilter::Parse(globals.tables, globals.exclude_tables));
   options.allow_insecure_target = globals.allow_insecure_target;
   options.copy_schema = flags.copy.schema == "copy";
+  options.creates_partitions = flags.catalog.new_partitions == "create";
+  options.inserts_only = flags.catalog.no_identity == "insert-only";
   options.copy_jobs = flags.copy.copy_jobs;
   options.index_jobs = flags.copy.index_jobs;
   options.copy_format = flags.binary == "on"    ? CopyFormat::kBinary

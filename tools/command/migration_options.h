@@ -26,13 +26,20 @@ struct StreamFlags {
   std::string metrics_listen;
 };
 
+struct CatalogFlags {
+  std::string new_partitions = "create";
+  std::string no_identity = "block";
+};
+
 struct MigrationFlags {
   std::string binary = "auto";
+  CatalogFlags catalog;
   CopyFlags copy;
   StreamFlags stream;
 };
 
 void AddBinaryFlag(CLI::App& command, MigrationFlags& flags);
+void AddCatalogFlags(CLI::App& command, CatalogFlags& flags);
 void AddCopyFlags(CLI::App& command, CopyFlags& flags);
 // Everything but --until, which cutover has no use for.
 void AddStreamFlags(CLI::App& command, StreamFlags& flags);

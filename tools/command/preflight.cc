@@ -13,6 +13,7 @@ absl::StatusOr<bool> NothingBlocks(const CommandContext& context, const Migratio
   check.name = options.name;
   check.tables = options.tables;
   check.copy_schema = options.copy_schema;
+  check.inserts_only = options.inserts_only;
   check.allow_insecure_target = options.allow_insecure_target;
   check.streams = streams;
   WF_ASSIGN_OR_RETURN(const CheckReport report, RunChecks(check, context.stop));

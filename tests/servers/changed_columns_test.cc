@@ -1,0 +1,144 @@
+// Columns that change on the source while a migration is under way: the statements that walferry prints are run as
+// they are, and lead to equal contents.
+#include <regex>
+
+#include "tests/servers/migration_fixture.h"
+
+namespace walferry {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+class ChangedColumns : public MigrationTest {
+ protected:
+  // A run that stops, the statements it prints, and a run that goes on.
+  std::string FollowTheAdvice() {
+    const std::string said = RefusalOf("migrate");
+    std::smatch found;
+    const std::regex advice("types of the source: (ALTER TABLE .*;)\n");
+    if (!std::regex_search(said, found, advice)) {
+      ADD_FAILURE() << said;
+      return {};
+    }
+    const std::string statements = found[1];
+    RunOnTarget(statements);
+    Migrate();
+    ExpectEqualContent(pair_);
+    return statements;
+  }
+};
+
+TEST_F(ChangedColumns, AddedWithDefaultsThatOldRowsHave) {
+  RunOnSource("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 5)");
+  Migrate();
+  RunOnSource(
+      "ALTER TABLE t ADD a int NOT NULL DEFAULT 5, ADD b text DEFAULT 'it''s', ADD c timestamptz DEFAULT now(), "
+      "ADD d numeric(10,2), ADD e int[] DEFAULT '{1,2}'; INSERT INTO t VALUES (6)");
+  EXPECT_THAT(FollowTheAdvice(), AllOf(HasSubstr("NOT NULL"), HasSubstr("numeric(10,2)")));
+  RunOnSource("INSERT INTO t (id) VALUES (7); UPDATE t SET a = 6 WHERE id = 1");
+  Migrate();
+  ExpectEqualContent(pair_);
+}
+
+TEST_F(ChangedColumns, AddedWithAVolatileDefaultIsCopiedAgain) {
+  RunOnSource("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 50)");
+  Migrate();
+  RunOnSource("ALTER TABLE t ADD u uuid DEFAULT gen_random_uuid(), ADD s serial; INSERT INTO t (id) VALUES (60)");
+  FollowTheAdvice();
+}
+
+TEST_F(ChangedColumns, AddedByHandWithoutTheDefaultIsCopiedAgain) {
+  RunOnSource("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 5)");
+  Migrate();
+  RunOnSource("ALTER TABLE t ADD a int NOT NULL DEFAULT 5; INSERT INTO t VALUES (6)");
+  EXPECT_THAT(RefusalOf("migrate"), HasSubstr("ADD COLUMN"));
+  RunOnTarget("ALTER TABLE t ADD a int");
+  Migrate();
+  ExpectEqualContent(pair_);
+}
+
+TEST_F(ChangedColumns, RenamedAndExchangedNames) {
+  RunOnSource("CREATE TABLE t (id int PRIMARY KEY, a text, b text, c text); INSERT INTO t VALUES (1, 'a', 'b', 'c')");
+  Migrate();
+  RunOnSource("ALTER TABLE t RENAME a TO d; INSERT INTO t VALUES (2, 'a', 'b', 'c')");
+  FollowTheAdvice();
+  RunOnSource(
+      "ALTER TABLE t RENAME b TO x; ALTER TABLE t RENAME c TO b; ALTER TABLE t RENAME x TO c;"
+      "INSERT INTO t VALUES (3, 'a', 'c', 'b')");
+  FollowTheAdvice();
+  EXPECT_EQ(Target("SELECT b, c FROM t WHERE id = 1"), "c|b");
+}
+
+// The target is ahead of the stream: rows of the old shape still come.
+TEST_F(ChangedColumns, RenamedOnBothSidesBeforeTheStreamIsThere) {
+  RunOnSource("CREATE TABLE t (id int PRIMARY KEY, a text, gone int); INSERT INTO t VALUES (1, 'a', 1)");
+  Migrate();
+  RunOnSource("INSERT INTO t VALUES (2, 'old shape', 2); UPDATE t SET a = 'old, too' WHERE id = 1");
+  RunOnBoth("ALTER TABLE t RENAME a TO b; ALTER TABLE t DROP gone");
+  RunOnSource("INSERT INTO t VALUES (3, 'new shape')");
+  Migrate();
+  ExpectEqualContent(pair_);
+  EXPECT_EQ(Target("SELECT string_agg(b, ' | ' ORDER BY id) FROM t"), "old, too | old shape | new shape");
+}
+
+TEST_F(ChangedColumns, OfAPartitionedTableAreTheRoots) {
+  RunOnSource(
+      "CREATE TABLE m (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE m1 PARTITION OF m FOR VALUES FROM (0) "
+      "TO (100); CREATE TABLE m2 PARTITION OF m FOR VALUES FROM (100) TO (200); INSERT INTO m VALUES (1), (101)");
+  Migrate();
+  RunOnSource("ALTER TABLE m ADD COLUMN c int DEFAULT 3; INSERT INTO m VALUES (2), (102)");
+  EXPECT_THAT(FollowTheAdvice(), HasSubstr("ALTER TABLE \"public\".\"m\" ADD COLUMN"));
+}
+
+TEST_F(ChangedColumns, RewrittenValuesAreCopiedAgain) {
+  RunOnSource(
+      "CREATE TABLE t (id int PRIMARY KEY, n int, v text, g int GENERATED ALWAYS AS (n * 2) STORED);"
+      "INSERT INTO t (id, n, v) VALUES (1, 1, 'a'), (2, 2, 'b')");
+  Migrate();
+  // Nothing of the shape shows it.
+  RunOnSource("ALTER TABLE t ALTER v TYPE text USING upper(v)");
+  Migrate();
+  ExpectEqualContent(pair_);
+  EXPECT_EQ(Target("SELECT v FROM t WHERE id = 1"), "A");
+  RunOnSource("ALTER TABLE t ALTER v TYPE varchar(10); INSERT INTO t (id, n, v) VALUES (3, 3, 'c')");
+  FollowTheAdvice();
+  RunOnSource("ALTER TABLE t ALTER g DROP EXPRESSION; UPDATE t SET g = 777 WHERE id = 1");
+  EXPECT_THAT(FollowTheAdvice(), HasSubstr("DROP EXPRESSION"));
+  EXPECT_EQ(Target("SELECT g FROM t WHERE id = 1"), "777");
+}
+
+TEST_F(ChangedColumns, DroppedAndAddedAnewUnderTheSameNameIsCopiedAgain) {
+  RunOnSource("CREATE TABLE t (id int PRIMARY KEY, a text); INSERT INTO t VALUES (1, 'old')");
+  Migrate();
+  RunOnSource("ALTER TABLE t DROP a; ALTER TABLE t ADD a text; INSERT INTO t VALUES (2, 'new')");
+  Migrate();
+  ExpectEqualContent(pair_);
+}
+
+TEST_F(ChangedColumns, ChangedMoreThanOnceBetweenTwoLooksIsCopiedAgain) {
+  RunOnSource("CREATE TABLE t (id int PRIMARY KEY, a text); INSERT INTO t VALUES (1, 'a')");
+  Migrate();
+  RunOnSource(
+      "ALTER TABLE t RENAME a TO b; INSERT INTO t VALUES (2, 'in between'); ALTER TABLE t RENAME b TO a;"
+      "INSERT INTO t VALUES (3, 'after')");
+  EXPECT_THAT(RefusalOf("migrate"), HasSubstr("copies it anew"));
+  Migrate();
+  ExpectEqualContent(pair_);
+}
+
+TEST_F(ChangedColumns, VerifyNamesColumnsOfOneSideAndGoesOnWithTheOtherTables) {
+  RunOnSource(
+      "CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a VALUES (1); CREATE TABLE b (id int PRIMARY KEY);"
+      "CREATE TABLE c (id int PRIMARY KEY)");
+  Migrate();
+  RunOnSource("ALTER TABLE a ADD n int DEFAULT 5");
+  RunOnTarget("DROP TABLE b");
+  const WalferryRun run = Walferry("verify");
+  EXPECT_EQ(run.exit_code, 4) << run.err;
+  EXPECT_THAT(run.out, AllOf(HasSubstr("column n is on the source only"), HasSubstr("public.b  is not on the target"),
+                             HasSubstr("equal      public.c")));
+}
+
+}  // namespace
+}  // namespace walferry

@@ -1,0 +1,252 @@
+// Tested by tests/tools/column_changes_test.cc.
+#include "tools/column_changes.h"
+
+#include <algorithm>
+#include <cctype>
+
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "stream/quote.h"
+
+namespace walferry {
+namespace {
+
+// The value of a default that is a literal: 5, 'open'::text. nullopt for all others.
+std::optional<std::string> LiteralValue(const std::string& expression) {
+  if (expression.empty()) return std::nullopt;
+  if (expression.front() != '\'') {
+    const bool plain = std::all_of(expression.begin(), expression.end(), [](char c) {
+      return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '-';
+    });
+    return plain ? std::optional(expression) : std::nullopt;
+  }
+  std::string value;
+  std::size_t i = 1;
+  for (; i < expression.size(); ++i) {
+    if (expression[i] == '\'' && (i + 1 == expression.size() || expression[i + 1] != '\'')) break;
+    if (expression[i] == '\'') ++i;
+    value.push_back(expression[i]);
+  }
+  const std::string_view rest = std::string_view(expression).substr(std::min(i + 1, expression.size()));
+  const bool only_casts = rest.empty() || (rest.starts_with("::") && rest.find('\'') == rest.npos);
+  return only_casts ? std::optional(value) : std::nullopt;
+}
+
+// The default with which rows that are there get what the source's have.
+std::string FillingDefault(const SourceColumn& column) {
+  const std::optional<std::string> literal = LiteralValue(column.default_expression);
+  if (column.missing_value) {
+    return literal == column.missing_value ? column.default_expression
+                                           : QuoteLiteral(*column.missing_value) + "::" + column.type;
+  }
+  return literal ? column.default_expression : "";
+}
+
+class Comparison {
+ public:
+  Comparison(const SourceRelation& recorded, const SourceRelation& source, const SourceRelation& target)
+      : recorded_(recorded), source_(source), target_(target), rewritten_(recorded.filenode != source.filenode) {}
+
+  ColumnChanges Run() {
+    for (const SourceColumn& column : source_.columns) {
+      const SourceColumn* const before = recorded_.FindColumn(column.attnum);
+      before == nullptr ? Added(column) : Kept(*before, column);
+    }
+    for (const SourceColumn& column : recorded_.columns) {
+      if (source_.FindColumn(column.attnum) == nullptr) Dropped(column);
+    }
+    return std::move(changes_);
+  }
+
+ private:
+  const SourceColumn* TargetOf(const SourceColumn& recorded) const {
+    const SourceColumn* const found =
+        recorded.target_attnum == 0 ? nullptr : target_.FindColumn(recorded.target_attnum);
+    return found != nullptr ? found : target_.FindColumn(recorded.name);
+  }
+
+  void Say(const std::string& what) { changes_.what.push_back(what); }
+  void NeedsCopy(std::string why) {
+    if (changes_.needs_copy.empty()) changes_.needs_copy = std::move(why);
+  }
+
+  void Added(const SourceColumn& column) {
+    const std::string name = QuoteIdentifier(column.name);
+    const SourceColumn* const there = target_.FindColumn(column.name);
+    if (there == nullptr) {
+      std::string clause = absl::StrFormat("ADD COLUMN %s %s", name, column.type);
+      if (!column.generated.empty()) {
+        Say("column " + column.name + " was added");
+        changes_.additions.push_back(clause + " GENERATED ALWAYS AS (" + column.generated + ") STORED");
+        return;
+      }
+      const std::string filling = FillingDefault(column);
+      if (!filling.empty()) clause += " DEFAULT " + filling;
+      if (!filling.empty() && column.not_null) clause += " NOT NULL";
+      Say("column " + column.name + " was added");
+      changes_.additions.push_back(clause);
+      changes_.aligned = false;
+      return;
+    }
+    SourceColumn recorded = column;
+    recorded.target_attnum = there->attnum;
+    if (column.generated.empty()) {
+      const bool same_fill = column.missing_value == there->missing_value &&
+                             (column.missing_value.has_value() || !rewritten_);
+      if (!same_fill) NeedsCopy("column " + column.name + " was added with values that its rows here do not have");
+      CompareDefault(column, *there, recorded);
+      CompareNotNull(column, *there, recorded);
+    }
+    changes_.columns.push_back(std::move(recorded));
+  }
+
+  void Kept(const SourceColumn& before, const SourceColumn& now) {
+    SourceColumn recorded = now;
+    recorded.target_attnum = before.target_attnum;
+    recorded.default_expression = before.default_expression;
+    recorded.not_null = before.not_null;
+    const SourceColumn* there = TargetOf(before);
+    if (before.name != now.name) there = Renamed(before, now, there, recorded);
+    if (there != nullptr) {
+      if (recorded.target_attnum == 0) recorded.target_attnum = there->attnum;
+      CompareType(before, now, *there);
+      CompareGenerated(before, now, *there);
+      if (before.default_expression != now.default_expression) CompareDefault(now, *there, recorded);
+      if (before.not_null != now.not_null) CompareNotNull(now, *there, recorded);
+    }
+    // Nothing but ALTER TABLE touches the column's row in the catalog, except for a missing value that a rewrite
+    // of another kind has stored.
+    if (rewritten_ && before.version != now.version && !before.missing_value && before.type == now.type) {
+      NeedsCopy("it was rewritten by ALTER TABLE");
+    }
+    changes_.columns.push_back(std::move(recorded));
+  }
+
+  // The target's column under its new name, or nullptr.
+  const SourceColumn* Renamed(const SourceColumn& before, const SourceColumn& now, const SourceColumn* there,
+                              SourceColumn& recorded) {
+    if (there != nullptr && there->name == now.name) return there;
+    const SourceColumn* const other = target_.FindColumn(now.name);
+    const bool is_anothers =
+        other != nullptr && std::any_of(recorded_.columns.begin(), recorded_.columns.end(), [&](const auto& one) {
+          return one.attnum != now.attnum && TargetOf(one) == other;
+        });
+    if (other == nullptr || is_anothers) {
+      Say("column " + before.name + " was renamed to " + now.name);
+      changes_.renames.emplace_back(QuoteIdentifier(before.name), QuoteIdentifier(now.name));
+      changes_.aligned = false;
+      return there;
+    }
+    recorded.target_attnum = other->attnum;
+    NeedsCopy("column " + now.name + ", which was " + before.name + ", was added here in its place");
+    return other;
+  }
+
+  void CompareType(const SourceColumn& before, const SourceColumn& now, const SourceColumn& there) {
+    if (before.type == now.type && before.type_oid == now.type_oid) return;
+    const std::string what =
+        absl::StrFormat("column %s was changed from %s to %s", now.name, before.type, now.type);
+    if (there.type != now.type) {
+      Say(what);
+      const std::string name = QuoteIdentifier(there.name);
+      changes_.alterations.push_back(
+          absl::StrFormat("ALTER COLUMN %s TYPE %s USING %s::%s", name, now.type, name, now.type));
+      changes_.aligned = false;
+    }
+    if (rewritten_) NeedsCopy(what);
+  }
+
+  void CompareGenerated(const SourceColumn& before, const SourceColumn& now, const SourceColumn& there) {
+    if (before.generated == now.generated) return;
+    const std::string name = QuoteIdentifier(there.name);
+    if (!now.generated.empty()) {
+      if (there.generated == now.generated) return;
+      Say("column " + now.name + " is generated by another expression");
+      changes_.alterations.push_back("ALTER COLUMN " + name + " SET EXPRESSION AS (" + now.generated + ")");
+      return;
+    }
+    const std::string what = "column " + now.name + " is not generated any more (DROP EXPRESSION)";
+    if (!there.generated.empty()) {
+      Say(what);
+      changes_.alterations.push_back("ALTER COLUMN " + name + " DROP EXPRESSION");
+      changes_.aligned = false;
+    }
+    NeedsCopy(what);
+  }
+
+  // Default and NOT NULL are what the application will need, not the stream. They stay different from what is
+  // recorded until the target has them.
+  void CompareDefault(const SourceColumn& now, const SourceColumn& there, SourceColumn& recorded) {
+    recorded.default_expression = there.default_expression;
+    if (there.default_expression == now.default_expression) return;
+    Say("column " + now.name + " has another default");
+    changes_.alterations.push_back("ALTER COLUMN " + QuoteIdentifier(there.name) +
+                                   (now.default_expression.empty() ? " DROP DEFAULT"
+                                                                   : " SET DEFAULT " + now.default_expression));
+  }
+
+  void CompareNotNull(const SourceColumn& now, const SourceColumn& there, SourceColumn& recorded) {
+    recorded.not_null = there.not_null;
+    if (there.not_null == now.not_null) return;
+    Say("column " + now.name + (now.not_null ? " is NOT NULL" : " may be NULL"));
+    changes_.alterations.push_back("ALTER COLUMN " + QuoteIdentifier(there.name) +
+                                   (now.not_null ? " SET NOT NULL" : " DROP NOT NULL"));
+  }
+
+  void Dropped(const SourceColumn& column) {
+    const SourceColumn* const there = TargetOf(column);
+    if (there == nullptr || there->name != column.name) return;
+    const SourceColumn* const heir = source_.FindColumn(column.name);
+    if (heir != nullptr && recorded_.FindColumn(heir->attnum) == nullptr) {
+      return NeedsCopy("column " + column.name + " was dropped and added anew");
+    }
+    Say("column " + column.name + " was dropped");
+    changes_.drops.push_back("DROP COLUMN " + QuoteIdentifier(column.name));
+  }
+
+  const SourceRelation& recorded_;
+  const SourceRelation& source_;
+  const SourceRelation& target_;
+  const bool rewritten_;
+  ColumnChanges changes_;
+};
+
+}  // namespace
+
+ColumnChanges CompareColumns(const SourceRelation& recorded, const SourceRelation& source,
+                             const SourceRelation& target) {
+  return Comparison(recorded, source, target).Run();
+}
+
+std::string ColumnChanges::Statements(const std::string& table) const {
+  std::string sql;
+  const auto alter = [&](const std::string& clauses) {
+    sql += (sql.empty() ? "" : " ") + ("ALTER TABLE " + table + " " + clauses + ";");
+  };
+  if (!drops.empty()) alter(absl::StrJoin(drops, ", "));
+  if (!alterations.empty()) alter(absl::StrJoin(alterations, ", "));
+  // A name may be free only after another column has given it up.
+  std::size_t number = 0;
+  for (const auto& [from, to] : renames) {
+    if (renames.size() == 1) {
+      alter("RENAME COLUMN " + from + " TO " + to);
+    } else {
+      alter(absl::StrFormat("RENAME COLUMN %s TO walferry_renamed_%d", from, ++number));
+    }
+  }
+  number = 0;
+  for (const auto& [from, to] : renames) {
+    if (renames.size() > 1) alter(absl::StrFormat("RENAME COLUMN walferry_renamed_%d TO %s", ++number, to));
+  }
+  if (!additions.empty()) alter(absl::StrJoin(additions, ", "));
+  return sql;
+}
+
+bool SamePublishedShape(const std::vector<SourceColumn>& a, const std::vector<SourceColumn>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const SourceColumn& x, const SourceColumn& y) {
+    return x.attnum == y.attnum && x.name == y.name && x.type_oid == y.type_oid &&
+           x.generated.empty() == y.generated.empty();
+  });
+}
+
+}  // namespace walferry
