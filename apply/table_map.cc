@@ -145,12 +145,12 @@ absl::StatusOr<MappedTable> TableCatalog::BeginFollowed(const Relation* relation
   mapped.applies_from = table.copied_at;
   if (table.dropped || table.shapes.empty()) return mapped;
   std::optional<std::vector<std::string>> names = TargetColumnNames(table, *relation);
-  if (!names) {
-    return UnexpectedRelationError(
-        *relation,
-        absl::StrFormat("the columns of %s were changed on the source", relation->FullName()));
+  if (names) {
+    mapped.column_names = *std::move(names);
+  } else {
+    mapped.unfit = UnexpectedRelationError(
+        *relation, absl::StrFormat("the columns of %s were changed on the source", relation->FullName()));
   }
-  mapped.column_names = *std::move(names);
   return mapped;
 }
 
@@ -160,7 +160,7 @@ std::shared_ptr<const MappedTable> TableCatalog::Known(const Relation* relation)
   if (found != tables_.end()) return found->second;
   absl::StatusOr<MappedTable> mapped = Begin(relation);
   if (!mapped.ok()) return nullptr;
-  if (mapped->in_scope) {
+  if (mapped->in_scope && mapped->unfit.ok()) {
     auto ahead = ahead_.extract(mapped->name);
     if (ahead.empty() || absl::Now() > ahead_until_) return nullptr;
     mapped->target = std::move(ahead.mapped());
@@ -183,7 +183,7 @@ absl::StatusOr<std::shared_ptr<const MappedTable>> TableCatalog::Resolve(Connect
   absl::StatusOr<TargetTable> table = ReadTargetTable(target, mapped.name);
   if (!table.ok()) return Annotate(table.status(), "reading the columns of " + mapped.name.ToString());
   mapped.target = *std::move(table);
-  WF_RETURN_IF_ERROR(MapColumns(*relation, mapped));
+  mapped.unfit = MapColumns(*relation, mapped);
   auto shared = std::make_shared<const MappedTable>(std::move(mapped));
   const absl::MutexLock lock(&mutex_);
   // What was read before somebody found it to be out of date may be that.

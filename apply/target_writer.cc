@@ -67,13 +67,18 @@ absl::StatusOr<Lsn> TargetWriter::ReadPositionOf(int lane) {
   return ReadLanePosition(connection_, options_.migration, lane);
 }
 
+absl::Status TargetWriter::ResolveOnTarget(const Relation* relation) {
+  if (!pipeline_.entered()) return tables_.Resolve(connection_, relation);
+  WF_RETURN_IF_ERROR(Note(pipeline_.Leave()));
+  WF_RETURN_IF_ERROR(tables_.Resolve(connection_, relation));
+  return pipeline_.Enter();
+}
+
 absl::Status TargetWriter::ResolveTables(const SourceTransaction& transaction) {
   const auto resolve = [&](const Relation* relation) -> absl::Status {
-    if (tables_.ResolveKnown(relation)) return absl::OkStatus();
-    if (!pipeline_.entered()) return tables_.Resolve(connection_, relation);
-    WF_RETURN_IF_ERROR(Note(pipeline_.Leave()));
-    WF_RETURN_IF_ERROR(tables_.Resolve(connection_, relation));
-    return pipeline_.Enter();
+    if (!tables_.ResolveKnown(relation)) WF_RETURN_IF_ERROR(ResolveOnTarget(relation));
+    const MappedTable& table = *tables_.Find(relation);
+    return Applies(table, transaction) ? table.unfit : absl::OkStatus();
   };
   return ForEachChange(transaction, [&](const Segment& segment, const Event& event) -> absl::Status {
     if (event.kind != EventKind::kTruncate) return resolve(event.relation);

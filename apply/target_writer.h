@@ -116,6 +116,7 @@ class TargetWriter {
     std::int64_t rows = 1;
   };
 
+  absl::Status ResolveOnTarget(const Relation* relation);
   absl::Status ApplyTruncate(const SourceTransaction& transaction, const Segment& segment,
                              const Event& event);
   absl::Status Move(int lane, Lsn expected, Lsn next, Parameter epoch);

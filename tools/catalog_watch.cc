@@ -350,7 +350,7 @@ class Newcomers {
     }
     for (const auto& [name, record] : findings.updates) known_.insert(record.source_oid);
     if (const auto publication = PublicationFromText(recorded.migration.publication_catalog)) {
-      known_.insert(publication->ignored.begin(), publication->ignored.end());
+      ignored_.insert(publication->ignored.begin(), publication->ignored.end());
     }
   }
 
@@ -361,6 +361,7 @@ class Newcomers {
       if (!WasDetached(relation)) return;
     }
     const bool chosen = recorded_.choice.Matches(TableOf(source_, relation));
+    if (ignored_.contains(relation.oid) && (source_.IsPublished(relation) || IsMigratedPartition(relation))) return;
     if (IsMigratedPartition(relation)) {
       if (chosen) return Partition(relation);
       if (source_.IsPublished(relation)) findings_.ignored.push_back(relation.oid);
@@ -423,6 +424,7 @@ class Newcomers {
   const SourceCatalog& target_;
   CatalogFindings& findings_;
   std::set<Oid> known_;
+  std::set<Oid> ignored_;
   std::set<Oid> roots_;  // Partitioned tables of which a partition is migrated.
 };
 

@@ -269,7 +269,12 @@ absl::StatusOr<FollowResult> Migration::StreamOnce(const FollowUntil& until,
       .followed = MakeFollowedTables(record_, recorded.tables),
       .only_listed = record_.owns_publication || !recorded.choice.selects_all(),
       .differences = difference_log_};
-  absl::StatusOr<FollowResult> result = Follow(options, migration, until, target_, *stop_, look);
+  absl::StatusOr<FollowResult> result;
+  const absl::Status watched = WithSlotWatched([&] {
+    result = Follow(options, migration, until, target_, *stop_, look);
+    return result.status();
+  });
+  WF_RETURN_IF_ERROR(watched);
   // A short run ends before the monitor has seen that `until` was reached.
   if (result.ok()) note_catching_up(!result->stopped, result->last.lsn.confirmed);
   return result;

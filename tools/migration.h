@@ -2,6 +2,7 @@
 // again; `Run` after a crash, on this machine or another, goes on where the state says.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -35,6 +36,8 @@ struct MigrationOptions {
   bool copy_schema = true;         // --schema copy
   bool creates_partitions = true;  // --new-partitions create
   bool inserts_only = false;       // --no-identity insert-only
+  // What the slot may make the source keep; then it is dropped, and the migration ends. 0: no limit.
+  std::int64_t max_slot_wal_bytes = 0;
   // Tables whose rows were rewritten on the source are copied again (`migrate`); else they stay as they are.
   bool copies_again = false;
   int copy_jobs = 4;
@@ -113,6 +116,7 @@ class Migration {
   absl::Status Begin();
   absl::Status BeginCopyOnce();
   absl::Status Record();
+  absl::Status RunPhases();
   absl::Status PublicationPhase();
   absl::StatusOr<bool> RecordTablesAt(const std::string& snapshot, bool may_wait);
   absl::Status SlotPhase();
@@ -128,6 +132,10 @@ class Migration {
   absl::Status ForgetCopiedTables();
   absl::Status CopyPhase(const std::string& snapshot, Lsn position);
   absl::Status CopyRewritten(TableCopyOptions options);
+  // With the slot watched meanwhile (migration_slot.cc).
+  absl::Status WithSlotWatched(const std::function<absl::Status()>& work);
+  absl::Status WatchSlot(const StopSignal& halt, const StopSignal& done, std::atomic<bool>& exceeded);
+  absl::Status GiveSlotUp(const absl::Status& why);
   absl::Status CopyListed(const TableCopyOptions& options,
                           const std::function<bool(const TableRecord&)>& is_listed);
   absl::Status BeginEarlyIndexes(const std::vector<TableRecord>& tables);

@@ -152,6 +152,11 @@ absl::Status Migration::Record() {
 
 absl::Status Migration::PrepareAndCopy() {
   if (!exists_) WF_RETURN_IF_ERROR(Begin());
+  if (record_.phase >= Phase::kCatchUp) return absl::OkStatus();
+  return WithSlotWatched([this] { return RunPhases(); });
+}
+
+absl::Status Migration::RunPhases() {
   while (record_.phase < Phase::kCatchUp) {
     if (stop_->requested()) return absl::CancelledError("stopped");
     switch (record_.phase) {

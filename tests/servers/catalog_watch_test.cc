@@ -20,7 +20,10 @@ class CatalogWatch : public MigrationTest {
   // A `migrate` in the background that follows.
   WalferryProcess& Follow(const std::vector<std::string>& extra = {}) {
     WalferryProcess& migrate = Begin("migrate", extra);
-    EXPECT_TRUE(TargetComesTo("SELECT coalesce((SELECT phase FROM walferry.migration), '')", "follow"));
+    EXPECT_TRUE(WaitUntil([&] {
+      return !migrate.running() || migrate.err().find("the target follows the source") != std::string::npos;
+    })) << migrate.err();
+    EXPECT_TRUE(migrate.running()) << migrate.err();
     return migrate;
   }
   void StopFollowing(WalferryProcess& migrate) {
@@ -133,7 +136,7 @@ TEST_F(CatalogWatch, TreeWithoutPrimaryKeyIsPublishedLeafByLeaf) {
 }
 
 TEST_F(CatalogWatch, ExcludedPartitionsStayOutAlsoNewOnes) {
-  RunOnSource(kTree);
+  RunOnSource(std::string(kTree) + "CREATE TABLE a_secret (id int PRIMARY KEY)");
   Migrate({"--exclude-tables", "public.*_secret"});
   RunOnSource(
       "CREATE TABLE p_secret PARTITION OF p FOR VALUES FROM (10) TO (20); INSERT INTO p VALUES (1, 11);"
@@ -316,15 +319,25 @@ TEST_F(CatalogWatch, InsertOnlyTablesLeaveTheApplicationAloneAndAreCopiedAnewOnc
   EXPECT_EQ(Source("SELECT count(*) FROM pg_publication WHERE pubname LIKE '" + name() + "%'"), "0");
 }
 
+TEST_F(CatalogWatch, SlotThatKeepsTooMuchWalIsGivenUpBeforeTheSourceIsFull) {
+  RunOnSource("CREATE TABLE t (id int PRIMARY KEY, v text)");
+  WalferryProcess& migrate = Follow({"--max-slot-wal", "4MB"});
+  Connection open = MustConnect(pair_.source_conninfo());
+  RunSql(open, "BEGIN; INSERT INTO t VALUES (0, 'open')");
+  RunOnSource("INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series(1, 10000) i; CHECKPOINT");
+  EXPECT_EQ(migrate.Wait(), 1) << migrate.err();
+  EXPECT_THAT(migrate.err(), AllOf(HasSubstr("--max-slot-wal 4"), HasSubstr("cleanup")));
+  EXPECT_EQ(Source("SELECT count(*) FROM pg_replication_slots WHERE slot_name = '" + name() + "'"), "0");
+  RunSql(open, "COMMIT");
+}
+
 TEST_F(CatalogWatch, DroppedBeforeItsCopyIsNoPartOfTheMigrationAnyMore) {
   RunOnSource(
       "CREATE TABLE a (id int PRIMARY KEY, t text); INSERT INTO a SELECT i, repeat('x', 300) FROM generate_series(1, "
       "200000) i; CREATE TABLE b (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY)");
-  Connection locker = MustConnect(pair_.source_conninfo());
-  RunSql(locker, "BEGIN; LOCK TABLE c IN ACCESS EXCLUSIVE MODE");
   WalferryProcess& migrate = Begin("migrate", {"--copy-jobs", "1", "--until", "caught-up"});
-  EXPECT_TRUE(WaitUntil([&] { return migrate.err().find("making slot") != std::string::npos; }));
-  RunSql(locker, "DROP TABLE b; COMMIT");
+  EXPECT_TRUE(WaitUntil([&] { return migrate.err().find("schema created") != std::string::npos; })) << migrate.err();
+  RunOnSource("DROP TABLE b");
   migrate.Wait();
   Migrate();
   EXPECT_EQ(Target("SELECT count(*) FROM a"), "200000");

@@ -49,6 +49,8 @@ void AddCatalogFlags(CLI::App& command, CatalogFlags& flags) {
                   "Tables without replica identity: do not begin, or publish their inserts and truncations only")
       ->check(CLI::IsMember({"block", "insert-only"}))
       ->capture_default_str();
+  AddBytesOption(command, "--max-slot-wal", flags.max_slot_wal_bytes, 1 << 20,
+                 "End the migration and drop its slot before that makes the source keep more WAL; default: no limit");
 }
 
 void AddCopyFlags(CLI::App& command, CopyFlags& flags) {
@@ -120,6 +122,7 @@ absl::StatusOr<MigrationOptions> MakeMigrationOptions(const Globals& globals, co
   options.copy_schema = flags.copy.schema == "copy";
   options.creates_partitions = flags.catalog.new_partitions == "create";
   options.inserts_only = flags.catalog.no_identity == "insert-only";
+  options.max_slot_wal_bytes = static_cast<std::int64_t>(flags.catalog.max_slot_wal_bytes);
   options.copy_jobs = flags.copy.copy_jobs;
   options.index_jobs = flags.copy.index_jobs;
   options.copy_format = flags.binary == "on"    ? CopyFormat::kBinary

@@ -29,6 +29,7 @@ struct StreamFlags {
 struct CatalogFlags {
   std::string new_partitions = "create";
   std::string no_identity = "block";
+  std::size_t max_slot_wal_bytes = 0;
 };
 
 struct MigrationFlags {
