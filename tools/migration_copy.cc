@@ -9,9 +9,12 @@
 #include "stream/publication.h"
 #include "stream/slot.h"
 #include "tools/copy_display.h"
+#include "tools/excluded_relations.h"
+#include "tools/last_stage.h"
 #include "tools/log.h"
 #include "tools/migration.h"
 #include "tools/quantity.h"
+#include "tools/role_needs.h"
 #include "tools/table_match.h"
 
 namespace walferry {
@@ -24,42 +27,18 @@ absl::Status AlreadyThere(std::string_view what, const std::string& name) {
                 what, name);
 }
 
-// Roles that own or are granted something in the source's user schemas.
-constexpr char kRolesSql[] =
-    "SELECT DISTINCT pg_catalog.pg_get_userbyid(r) FROM ("
-    "  SELECT c.relowner AS r FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = "
-    "c.relnamespace"
-    "    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
-    "  UNION SELECT a.grantee FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = "
-    "c.relnamespace,"
-    "    pg_catalog.aclexplode(c.relacl) a WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
-    "  UNION SELECT n.nspowner FROM pg_catalog.pg_namespace n WHERE n.nspname !~ '^pg_'"
-    "    AND n.nspname <> 'information_schema'"
-    "  UNION SELECT p.proowner FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = "
-    "p.pronamespace"
-    "    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
-    ") x WHERE r <> 0 AND pg_catalog.pg_get_userbyid(r) !~ '^pg_'";
-
-// Whether the target's role may create objects for all of them.
-absl::StatusOr<bool> OwnersCanBeKept(Connection& source, Connection& target) {
-  WF_ASSIGN_OR_RETURN(const Result roles, source.Execute(kRolesSql));
-  for (int row = 0; row < roles.rows(); ++row) {
-    WF_ASSIGN_OR_RETURN(const Result held,
-                        target.Execute("SELECT pg_catalog.pg_has_role(current_user, oid, 'MEMBER')"
-                                       " FROM pg_catalog.pg_roles WHERE rolname = $1",
-                                       {roles.Get(row, 0)}));
-    if (held.rows() == 0 || !held.GetBool(0, 0)) return false;
-  }
-  return true;
+absl::StatusOr<bool> CanKeepOwners(Connection& source, Connection& target,
+                                   const std::vector<TableName>& excluded) {
+  WF_ASSIGN_OR_RETURN(const std::vector<RoleNeed> needs, ListRoleNeeds(source, excluded));
+  WF_ASSIGN_OR_RETURN(const std::vector<RoleGap> gaps, FindRoleGaps(target, needs));
+  return OwnersCanBeKept(gaps);
 }
 
-// The user's choice among the source's tables: the chosen ones, or the others.
-absl::StatusOr<std::vector<TableName>> ChosenTables(Connection& source, const TableFilter& filter,
-                                                    bool chosen) {
+absl::StatusOr<std::vector<TableName>> ChosenTables(Connection& source, const TableFilter& filter) {
   WF_ASSIGN_OR_RETURN(const std::vector<SourceTable> tables, ListSourceTables(source));
   std::vector<TableName> names;
   for (const SourceTable& table : tables) {
-    if (filter.Matches(table) == chosen) names.push_back(table.name);
+    if (filter.Matches(table)) names.push_back(table.name);
   }
   return names;
 }
@@ -99,7 +78,7 @@ absl::Status Migration::Begin() {
 
 // The first trace of this migration on the target.
 absl::Status Migration::Record() {
-  WF_ASSIGN_OR_RETURN(const std::vector<TableName> tables, ChosenTables(source_, options_.tables, true));
+  WF_ASSIGN_OR_RETURN(const std::vector<TableName> tables, ChosenTables(source_, options_.tables));
   if (tables.empty()) {
     return Errorf(absl::StatusCode::kFailedPrecondition,
                   "the source has no table to migrate: look at --source, --tables and --exclude-tables");
@@ -191,8 +170,8 @@ absl::Status Migration::SchemaPhase(const std::string& snapshot) {
   SchemaDumpOptions options;
   options.source = options_.source;
   options.snapshot = snapshot;
-  WF_ASSIGN_OR_RETURN(options.excluded_tables, ChosenTables(source_, options_.tables, false));
-  WF_ASSIGN_OR_RETURN(options.keep_owners, OwnersCanBeKept(source_, target_));
+  WF_ASSIGN_OR_RETURN(options.excluded_tables, ExcludedRelations(source_, options_.tables));
+  WF_ASSIGN_OR_RETURN(options.keep_owners, CanKeepOwners(source_, target_, options.excluded_tables));
   if (!options.keep_owners) {
     LogWarn(
         "roles of the source are missing on the target or not granted to %s: everything will belong "
@@ -297,6 +276,8 @@ absl::Status Migration::IndexPhase() {
   const std::vector<TableName> names = NamesOf(tables);
   LogInfo("analyzing %d tables", names.size());
   WF_RETURN_IF_ERROR(AnalyzeTables(options_.target, names, options_.index_jobs, *stop_));
+  // A copy alone makes the last objects at once.
+  if (!record_.slot.empty()) WF_RETURN_IF_ERROR(WarnOfLastStage(target_, record_.name));
   return SetPhase(Phase::kCatchUp);
 }
 
