@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "stream/stop_signal.h"
+#include "tools/migration_steps.h"
 #include "tools/table_filter.h"
 
 namespace walferry {
@@ -39,6 +40,7 @@ struct CheckOptions {
   TableFilter tables;
   bool copy_schema = true;  // --schema copy: tables of the target are made by the migration.
   bool allow_insecure_target = false;
+  std::vector<MigrationStep> steps = {};  // Only what these need; empty: everything.
   bool streams = true;  // Changes follow. A copy alone needs no decoding, no slot and no publication.
 };
 
