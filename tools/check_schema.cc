@@ -88,11 +88,11 @@ ORDER BY 1)",
   if (rows.rows() == 0) {
     check.Pass("pg_dump may read all that it describes");
   } else {
-    BlockUnlessMade(context, check,
-                    "the user may not read tables that pg_dump has to lock to describe them: may not read " +
-                        ListSome(Column(rows, 0)),
-                    "GRANT SELECT on them (and USAGE on their schemas) to " +
-                        QuoteIdentifier(context.source.user()) + ", or name them in --exclude-tables");
+    BlockUnlessMade(
+        context, check,
+        "the user may not read " + ListSome(Column(rows, 0)) + ": pg_dump has to lock a table to describe it",
+        "GRANT SELECT on them (and USAGE on their schemas) to " + QuoteIdentifier(context.source.user()) +
+            ", or name them in --exclude-tables");
   }
   return absl::OkStatus();
 }

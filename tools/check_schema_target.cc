@@ -171,14 +171,14 @@ JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace AND n.nspname <> w ->> 
   for (int row = 0; row < rows.rows(); ++row) {
     const bool is_used = rows.GetBool(row, 3);
     (is_used ? used : unused)
-        .push_back(absl::StrFormat("%s is in schema %s on the source and in schema %s here", rows.Get(row, 0),
-                                   rows.Get(row, 1), rows.Get(row, 2)));
+        .push_back(absl::StrFormat("%s is in schema %s here, in %s on the source", rows.Get(row, 0),
+                                   rows.Get(row, 2), rows.Get(row, 1)));
     if (!fix.empty() && !is_used) continue;
     fix = absl::StrFormat("ALTER EXTENSION %s SET SCHEMA %s on the target", QuoteIdentifier(rows.Get(row, 0)),
                           QuoteIdentifier(rows.Get(row, 1)));
   }
   if (!used.empty()) {
-    BlockUnlessMade(context, check, "the schema names what it uses of it there: " + ListSome(used), fix);
+    BlockUnlessMade(context, check, ListSome(used) + "; what uses it names that schema", fix);
   } else if (!unused.empty()) {
     check.Warn(ListSome(unused), fix);
   } else {
@@ -275,7 +275,7 @@ constexpr std::array kChecks = {
     CheckDefinition{"roles", CheckSide::kBoth, "roles", IfMade<CheckRoles>},
     CheckDefinition{"policy-roles", CheckSide::kBoth, "roles of policies", IfMade<CheckPolicyRoles>},
     CheckDefinition{"target-event-triggers", CheckSide::kTarget, "event triggers", CheckTargetEventTriggers},
-    CheckDefinition{"carried-event-triggers", CheckSide::kBoth, "event triggers of the source",
+    CheckDefinition{"carried-event-triggers", CheckSide::kBoth, "event triggers carried",
                     IfMade<CheckCarriedEventTriggers>},
     CheckDefinition{"extension-schemas", CheckSide::kBoth, "schemas of extensions",
                     IfMade<CheckExtensionSchemas>},
