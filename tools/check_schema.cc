@@ -4,6 +4,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "apply/dump_program.h"
 #include "stream/event_triggers.h"
 #include "tools/excluded_relations.h"
 
@@ -60,6 +61,25 @@ absl::Status CheckLeftOut(CheckContext& context, CheckRun& check) {
                "choose these tables, too, or make these objects by hand where they are needed");
   } else {
     check.Pass("what was chosen needs nothing of what was not");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckDumpProgram(CheckContext& context, CheckRun& check) {
+  if (const std::string none = NoSchemaToMake(context); !none.empty()) {
+    check.Pass(none);
+    return absl::OkStatus();
+  }
+  const int major = context.source.server_version() / 10000;
+  const absl::StatusOr<std::string> program = FindDumpProgram(context.source.server_version());
+  if (program.ok()) {
+    check.Pass("found: " + *program);
+  } else {
+    BlockUnlessMade(
+        context, check, absl::StrFormat("pg_dump of version %d or newer is not on this machine", major),
+        absl::StrFormat("install the package postgresql-client-%d, or make the schema by hand and "
+                        "use --schema none",
+                        major));
   }
   return absl::OkStatus();
 }
@@ -192,6 +212,7 @@ ORDER BY v.relname, n.nspname)"));
 
 constexpr std::array kChecks = {
     CheckDefinition{"left-out", CheckSide::kSource, "what was not chosen", CheckLeftOut},
+    CheckDefinition{"pg-dump", CheckSide::kSource, "pg_dump", CheckDumpProgram},
     CheckDefinition{"schema-readable", CheckSide::kSource, "right to describe", CheckReadable},
     CheckDefinition{"sequence-privilege", CheckSide::kSource, "right to read sequences",
                     CheckSequencePrivilege},

@@ -79,13 +79,13 @@ absl::Status CheckRoles(CheckContext& context, CheckRun& check) {
   if (roles.empty()) {
     check.Pass("owners and grantees exist on the target");
   } else {
-    check.Warn(
-        absl::StrFormat(
-            "roles that the schema mentions are missing on the target, or lack rights, or %s is not a member "
-            "of them: %s; %s will own everything, and all grants and privileges (GRANT, "
-            "REVOKE, ALTER DEFAULT PRIVILEGES) are left out",
-            context.target->user(), ListSome(roles, 10), context.target->user()),
-        fix + " on the target, and likewise the others, before");
+    check.Warn(absl::StrFormat(
+                   "the target lacks roles that the schema mentions, or %s is no member of them, or they "
+                   "lack rights: "
+                   "%s; %s will own everything, and all grants and privileges (GRANT, REVOKE, ALTER DEFAULT "
+                   "PRIVILEGES) are left out",
+                   context.target->user(), ListSome(roles, 10), context.target->user()),
+               fix + " on the target, and likewise the others, before");
   }
   return absl::OkStatus();
 }

@@ -17,7 +17,8 @@ constexpr std::array<std::string_view, 10> kSlot = {
     "wal-level",         "replication-privilege", "replication-connection", "slots-free",
     "senders-free",      "slot-retention",        "slots-inactive",         "names-taken",
     "open-transactions", "prepared-transactions"};
-constexpr std::array<std::string_view, 15> kSchema = {"target-writable",
+constexpr std::array<std::string_view, 16> kSchema = {"pg-dump",
+                                                      "target-writable",
                                                       "create-privilege",
                                                       "target-schemas",
                                                       "schema-readable",

@@ -142,6 +142,11 @@ TEST_F(CheckSchema, TableThatPgDumpMayNotLockBlocks) {
   Expect("schema-readable", "PASS", {"--tables", "public.t"});
 }
 
+TEST_F(CheckSchema, PgDumpIsLookedForBeforeItIsNeeded) {
+  EXPECT_THAT(Evidence("pg-dump", "PASS"), HasSubstr("/pg_dump"));
+  EXPECT_THAT(Evidence("pg-dump", "PASS", {"--schema", "none"}), HasSubstr("not copied"));
+}
+
 TEST_F(CheckSchema, SequenceThatTheCutoverMayNotReadBlocks) {
   const std::string user = RoleOnSource("wal");
   pair_.RunOnSource(
