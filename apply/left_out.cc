@@ -49,8 +49,8 @@ found (type, schema, owner, name, named) AS (
   SELECT 'TABLE', n.nspname, c.relname, '', false FROM excluded e
   JOIN pg_catalog.pg_class c ON c.oid = e.id JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   UNION ALL
-  SELECT 'TABLE', n.nspname, c.relname, '', false FROM gone_class g
-  JOIN pg_catalog.pg_class c ON c.oid = g.id AND c.relkind = 'S'
+  SELECT 'SEQUENCE', n.nspname, c.relname, '', false FROM gone_class g
+  JOIN pg_catalog.pg_class c ON c.oid = g.id AND c.relkind = 'S' AND c.oid NOT IN (SELECT id FROM excluded)
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   UNION ALL
   SELECT 'VIEW', n.nspname, c.relname, '', c.oid NOT IN (SELECT id FROM excluded) FROM gone_class g
@@ -131,6 +131,11 @@ void AddObject(const Result& rows, int row, LeftOut& left_out) {
   const std::string owner(rows.Get(row, 2));
   const std::string name(rows.Get(row, 3));
   const bool named = rows.GetBool(row, 4);
+  if (type == "SEQUENCE") {
+    left_out.objects.insert({type, schema, owner});
+    left_out.objects.insert({"SEQUENCE OWNED BY", schema, owner});
+    return;
+  }
   if (type == "TABLE" || type == "VIEW") {
     left_out.relations.push_back({schema, owner});
     if (named) left_out.names.push_back(Lowered(type) + " " + schema + "." + owner);

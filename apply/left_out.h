@@ -21,11 +21,11 @@ struct DumpedObject {
 };
 
 struct LeftOut {
-  // The excluded ones, their sequences, partitioned tables without a partition that stays, and views: for
-  // pg_dump to exclude.
+  // The excluded ones, partitioned tables without a partition that stays, and views: for pg_dump to exclude,
+  // which looks each of them up with a query.
   std::vector<TableName> relations;
   // What pg_dump writes though its table is excluded, or one that it uses: foreign keys, rules, policies,
-  // triggers, functions, indexes, statistics.
+  // triggers, functions, indexes, statistics, sequences.
   std::set<DumpedObject> objects;
   std::vector<std::string> names;  // Both, for people: "view app.v", "policy p of app.t".
   // What stays cannot be made without what goes: "default value for column id of table app.t".

@@ -63,7 +63,8 @@ TEST_F(LastStage, EventTriggerOfAPlainUserIsTold) {
 
 TEST_F(LastStage, OnlyWhatWasChosenIsTouched) {
   RunOnSource(
-      "CREATE TABLE out (id serial PRIMARY KEY); CREATE SEQUENCE lone; CREATE UNLOGGED TABLE u (id int);"
+      "CREATE TABLE out (id serial PRIMARY KEY, n int GENERATED ALWAYS AS IDENTITY); CREATE SEQUENCE lone; "
+      "CREATE UNLOGGED TABLE u (id int);"
       "CREATE TABLE b (id int PRIMARY KEY, o int CONSTRAINT bfk REFERENCES out);"
       "COMMENT ON CONSTRAINT bfk ON b IS 'gone'; COMMENT ON TABLE out IS 'gone'; COMMENT ON TABLE b IS "
       "'stays';"
