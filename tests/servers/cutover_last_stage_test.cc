@@ -111,6 +111,22 @@ TEST_F(LastStage, CleanupGetsPastAnEventTriggerOfTheTarget) {
   RunOnTarget("ALTER EVENT TRIGGER aaa DISABLE");
 }
 
+TEST_F(LastStage, EventTriggersOfTheTargetAreNotInTheWayUnlessAlways) {
+  RunOnTarget(
+      "CREATE FUNCTION nod() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'no ddl'; END$$;"
+      "CREATE EVENT TRIGGER aaa ON ddl_command_start EXECUTE FUNCTION nod()");
+  MigrateAndTell();
+  ExpectEqualContent(pair_);
+  EXPECT_EQ(Walferry("cleanup", {"--yes"}).exit_code, 0);
+  RunOnTarget("ALTER EVENT TRIGGER aaa DISABLE; DROP TABLE t; ALTER EVENT TRIGGER aaa ENABLE ALWAYS");
+  const std::string refused = RefusalOf("migrate");
+  EXPECT_THAT(refused,
+              AllOf(HasSubstr("no ddl"), HasSubstr("event triggers of the target"), HasSubstr("(\"aaa\")")));
+  EXPECT_EQ(Source("SELECT count(*) FROM pg_publication"), "0");
+  EXPECT_EQ(Target("SELECT to_regnamespace('walferry')"), "NULL");
+  RunOnTarget("ALTER EVENT TRIGGER aaa DISABLE");
+}
+
 // Those of the source are its own: named, and the cleanup goes on once they let it pass.
 TEST_F(LastStage, CleanupDoesNotTouchEventTriggersOfTheSource) {
   MigrateAndTell();
