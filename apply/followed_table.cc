@@ -11,6 +11,13 @@ namespace walferry {
 namespace {
 
 constexpr char kRelationPayload[] = "walferry/unexpected-relation";
+constexpr char kXidPayload[] = "walferry/unexpected-relation-xid";
+
+std::uint32_t NumberOf(const absl::Status& status, const char* payload_name) {
+  const absl::optional<absl::Cord> payload = status.GetPayload(payload_name);
+  std::uint32_t number = 0;
+  return payload.has_value() && absl::SimpleAtoi(std::string(*payload), &number) ? number : 0;
+}
 
 // The columns of the shape that the relation's are.
 std::optional<SourceShape> Fit(const SourceShape& shape, const Relation& relation) {
@@ -52,10 +59,17 @@ absl::Status UnexpectedRelationError(const Relation& relation, const std::string
 }
 
 std::optional<Oid> UnexpectedRelation(const absl::Status& status) {
-  const absl::optional<absl::Cord> payload = status.GetPayload(kRelationPayload);
-  Oid oid = 0;
-  if (!payload.has_value() || !absl::SimpleAtoi(std::string(*payload), &oid)) return std::nullopt;
-  return oid;
+  const Oid oid = NumberOf(status, kRelationPayload);
+  return oid == 0 ? std::nullopt : std::optional(oid);
+}
+
+absl::Status WithXid(absl::Status status, Xid xid) {
+  if (UnexpectedRelation(status)) status.SetPayload(kXidPayload, absl::Cord(std::to_string(xid)));
+  return status;
+}
+
+Xid UnexpectedRelationXid(const absl::Status& status) {
+  return NumberOf(status, kXidPayload);
 }
 
 }  // namespace walferry

@@ -42,5 +42,8 @@ std::optional<std::vector<std::string>> TargetColumnNames(const FollowedTable& t
 // source's catalog: it is not followed, or has another shape than the target's table.
 absl::Status UnexpectedRelationError(const Relation& relation, const std::string& text);
 std::optional<Oid> UnexpectedRelation(const absl::Status& status);
+// The source's transaction in which it was met; 0: unknown.
+absl::Status WithXid(absl::Status status, Xid xid);
+Xid UnexpectedRelationXid(const absl::Status& status);
 
 }  // namespace walferry

@@ -135,6 +135,13 @@ bool BelongsToPrevious(std::string_view type) {
   return type == "COMMENT" || type == "SECURITY LABEL";
 }
 
+// "FUNCTION f(integer)" of type ACL.
+bool IsGrantOn(const std::set<DumpedObject>& objects, const ScriptEntry& entry) {
+  const std::size_t space = entry.name.find(' ');
+  return entry.type == "ACL" && space != std::string::npos &&
+         objects.contains({entry.name.substr(0, space), entry.schema, entry.name.substr(space + 1)});
+}
+
 // Takes `word` from the beginning of `text`.
 bool TakeWord(std::string_view& text, std::string_view word) {
   if (!text.starts_with(word)) return false;
@@ -220,6 +227,15 @@ std::optional<TableName> TableOfIndex(const SchemaObject& object) {
   if (!TakeWord(sql, "INDEX ") || TakeIdentifier(sql).empty() || !TakeWord(sql, " ON ")) return std::nullopt;
   TakeWord(sql, "ONLY ");
   return TakeTable(sql);
+}
+
+void EraseEntries(const std::set<DumpedObject>& objects, std::vector<ScriptEntry>& entries) {
+  bool follows = false;  // The entry before was taken out.
+  std::erase_if(entries, [&](const ScriptEntry& entry) {
+    if (BelongsToPrevious(entry.type)) return follows;
+    follows = objects.contains({entry.type, entry.schema, entry.name}) || IsGrantOn(objects, entry);
+    return follows;
+  });
 }
 
 std::string PreDataSql(const std::vector<ScriptEntry>& entries) {

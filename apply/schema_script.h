@@ -2,10 +2,12 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "apply/left_out.h"
 #include "apply/state.h"
 
 namespace walferry {
@@ -22,6 +24,9 @@ struct ScriptEntry {
 // object may hold any text. What stands before the first header (settings of the session, \restrict) is left
 // out.
 std::vector<ScriptEntry> SplitScript(std::string_view text);
+
+// Takes `objects` out, with the comments that follow them and the grants on them.
+void EraseEntries(const std::set<DumpedObject>& objects, std::vector<ScriptEntry>& entries);
 
 // The statements of the pre-data section that make sense on another server, as one script. Schema public and
 // what comes with extensions exist already; materialized views are there, empty.

@@ -1,5 +1,6 @@
 // The tables and the guard of schema walferry. Tested by tests/apply/state_test.cc.
 #include "apply/state.h"
+#include "stream/event_triggers.h"
 
 namespace walferry {
 namespace {
@@ -158,12 +159,25 @@ absl::Status CheckFormat(const std::string& found) {
       found, kStateFormat);
 }
 
+// Event triggers of the target that refuse it are kept out, where that is allowed; ENABLE ALWAYS ones are
+// named.
+absl::Status CreateState(Connection& target) {
+  const absl::Status created = target.Execute(kCreateState).status();
+  if (created.ok() || !target.alive() || SqlstateOf(created) == "42501") return created;
+  absl::Status again = created;
+  if (target.Execute("SET session_replication_role = replica").ok()) {
+    again = target.Execute(kCreateState).status();
+    if (target.alive()) WF_RETURN_IF_ERROR(target.Execute("RESET session_replication_role").status());
+  }
+  return NameEventTriggers(target, again, "CREATE SCHEMA", "the target");
+}
+
 }  // namespace
 
 absl::Status EnsureStateSchema(Connection& target) {
   WF_ASSIGN_OR_RETURN(std::optional<std::string> format, FoundFormat(target));
   if (format.has_value()) return CheckFormat(*format);
-  absl::Status created = target.Execute(kCreateState).status();
+  absl::Status created = CreateState(target);
   if (SqlstateOf(created) == "42501") {
     return Errorf(
         absl::StatusCode::kFailedPrecondition,

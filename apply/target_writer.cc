@@ -76,9 +76,12 @@ absl::Status TargetWriter::ResolveOnTarget(const Relation* relation) {
 
 absl::Status TargetWriter::ResolveTables(const SourceTransaction& transaction) {
   const auto resolve = [&](const Relation* relation) -> absl::Status {
-    if (!tables_.ResolveKnown(relation)) WF_RETURN_IF_ERROR(ResolveOnTarget(relation));
+    if (!tables_.ResolveKnown(relation)) {
+      WF_RETURN_IF_ERROR(WithXid(ResolveOnTarget(relation), transaction.xid));
+    }
     const MappedTable& table = *tables_.Find(relation);
-    return Applies(table, transaction) ? table.unfit : absl::OkStatus();
+    if (table.unfit.ok() || !Applies(table, transaction)) return absl::OkStatus();
+    return WithXid(table.unfit, transaction.xid);
   };
   return ForEachChange(transaction, [&](const Segment& segment, const Event& event) -> absl::Status {
     if (event.kind != EventKind::kTruncate) return resolve(event.relation);

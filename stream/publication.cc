@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "stream/event_triggers.h"
+
 namespace walferry {
 namespace {
 
@@ -75,7 +77,8 @@ absl::Status CreatePublication(Connection& source, const std::string& name,
   }
   const absl::Status created = source.Execute(sql).status();
   if (SqlstateOf(created) == "42501") return ExplainDenied(source, created, tables);
-  return Annotate(created, "creating publication " + name);
+  return Annotate(NameEventTriggers(source, created, "CREATE PUBLICATION", "the source"),
+                  "creating publication " + name);
 }
 
 absl::Status CreateInsertPublication(Connection& source, const std::string& name,
@@ -112,7 +115,8 @@ absl::StatusOr<std::vector<TableName>> PublishedTables(Connection& source, const
 }
 
 absl::Status DropPublication(Connection& source, const std::string& name) {
-  return Annotate(source.Execute("DROP PUBLICATION IF EXISTS " + QuoteIdentifier(name)).status(),
+  const absl::Status dropped = source.Execute("DROP PUBLICATION IF EXISTS " + QuoteIdentifier(name)).status();
+  return Annotate(NameEventTriggers(source, dropped, "DROP PUBLICATION", "the source"),
                   "dropping publication " + name);
 }
 

@@ -22,6 +22,7 @@ ConnectOptions ReadOnlySession(const std::string& conninfo, const StopSignal& st
 absl::Status RunGroup(std::span<const CheckDefinition> checks, CheckContext& context) {
   for (const CheckDefinition& definition : checks) {
     if (definition.need == CheckNeed::kStream && !context.options.streams) continue;
+    if (!IsNeeded(definition.id, context.options.steps)) continue;
     CheckRun run(context.report, definition.id, definition.side, definition.subject);
     const absl::Status status = definition.run(context, run);
     if (status.ok()) continue;
@@ -98,11 +99,22 @@ absl::StatusOr<CheckReport> RunChecks(const CheckOptions& options, const StopSig
   WF_RETURN_IF_ERROR(LookAround(context));
   WF_RETURN_IF_ERROR(RunGroup(SourceServerChecks(), context));
   WF_RETURN_IF_ERROR(RunGroup(SourceTableChecks(), context));
+  WF_RETURN_IF_ERROR(RunGroup(SourceSchemaChecks(), context));
   if (context.target != nullptr) {
     WF_RETURN_IF_ERROR(RunGroup(TargetServerChecks(), context));
     WF_RETURN_IF_ERROR(RunGroup(TargetTableChecks(), context));
+    WF_RETURN_IF_ERROR(RunGroup(TargetSchemaChecks(), context));
   }
   return report;
+}
+
+std::vector<CheckDefinition> AllChecks() {
+  std::vector<CheckDefinition> all;
+  for (const auto& group : {SourceServerChecks(), SourceTableChecks(), SourceSchemaChecks(),
+                            TargetServerChecks(), TargetTableChecks(), TargetSchemaChecks()}) {
+    all.insert(all.end(), group.begin(), group.end());
+  }
+  return all;
 }
 
 std::string ListSome(const std::vector<std::string>& items, std::size_t at_most) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "stream/stop_signal.h"
+#include "tools/migration_steps.h"
 #include "tools/table_filter.h"
 
 namespace walferry {
@@ -40,7 +41,8 @@ struct CheckOptions {
   bool copy_schema = true;  // --schema copy: tables of the target are made by the migration.
   bool allow_insecure_target = false;
   bool inserts_only = false;  // --no-identity insert-only
-  bool streams = true;        // Changes follow. A copy alone needs no decoding, no slot and no publication.
+  std::vector<MigrationStep> steps = {};  // Only what these need; empty: everything.
+  bool streams = true;  // Changes follow. A copy alone needs no decoding, no slot and no publication.
 };
 
 // Connects to both sides in read-only sessions with a statement_timeout of 30 s. A check whose query is

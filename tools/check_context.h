@@ -1,5 +1,6 @@
 // What the single checks share. Each group of checks is one file: check_source_server.cc,
-// check_source_tables.cc, check_target_server.cc, check_target_tables.cc.
+// check_source_tables.cc, check_target_server.cc, check_target_tables.cc, check_schema.cc (of the source),
+// check_schema_target.cc.
 #pragma once
 
 #include <functional>
@@ -68,6 +69,10 @@ std::span<const CheckDefinition> SourceServerChecks();
 std::span<const CheckDefinition> SourceTableChecks();
 std::span<const CheckDefinition> TargetServerChecks();
 std::span<const CheckDefinition> TargetTableChecks();
+std::span<const CheckDefinition> SourceSchemaChecks();
+std::span<const CheckDefinition> TargetSchemaChecks();
+// All of them, by group. Which step of a migration needs which check stands in migration_steps.cc.
+std::vector<CheckDefinition> AllChecks();
 
 // "a, b, c and 4 more": the first few of many, for evidence.
 std::string ListSome(const std::vector<std::string>& items, std::size_t at_most = 5);

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "tools/check_context.h"
+#include "tools/excluded_relations.h"
 #include "tools/quantity.h"
 
 namespace walferry {
@@ -17,7 +18,10 @@ std::vector<std::string> FirstColumn(const Result& rows) {
 }
 
 absl::Status CheckTables(CheckContext& context, CheckRun& check) {
-  const std::vector<std::string> unmatched = context.options.tables.Unmatched(context.all_tables);
+  std::vector<SourceTable> relations = context.all_tables;
+  WF_ASSIGN_OR_RETURN(const std::vector<SourceTable> others, ListOtherRelations(context.source));
+  relations.insert(relations.end(), others.begin(), others.end());
+  const std::vector<std::string> unmatched = context.options.tables.Unmatched(relations);
   if (!unmatched.empty()) {
     check.Block("no table of the source matches " + ListSome(unmatched),
                 "correct --tables and --exclude-tables (names are case-sensitive; * is a wildcard)");

@@ -213,36 +213,6 @@ absl::Status CheckCollation(CheckContext& context, CheckRun& check) {
   return absl::OkStatus();
 }
 
-absl::Status CheckRoles(CheckContext& context, CheckRun& check) {
-  if (!context.options.copy_schema) {
-    check.Pass("the schema is not copied");
-    return absl::OkStatus();
-  }
-  const std::string oids = ChosenOids(context);
-  WF_ASSIGN_OR_RETURN(const Result source, context.source.Execute(R"(
-SELECT coalesce(pg_catalog.json_agg(DISTINCT pg_catalog.pg_get_userbyid(owner)), '[]')
-FROM (SELECT relowner AS owner FROM pg_catalog.pg_class WHERE oid = ANY ($1::oid[])
-      UNION SELECT n.nspowner FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid
-      WHERE c.oid = ANY ($1::oid[])) owners)",
-                                                                  {oids}));
-  WF_ASSIGN_OR_RETURN(const Result absent, context.target->Execute(R"(
-SELECT wanted FROM pg_catalog.json_array_elements_text($1::json) wanted
-WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = wanted) AND wanted <> 'pg_database_owner'
-ORDER BY 1)",
-                                                                   {source.Get(0, 0)}));
-  std::vector<std::string> roles;
-  for (int i = 0; i < absent.rows(); ++i) roles.emplace_back(absent.Get(i, 0));
-  if (roles.empty()) {
-    check.Pass("the owners of the tables exist on the target");
-  } else {
-    check.Warn(
-        "owners of tables that do not exist on the target: " + ListSome(roles, 10) +
-            "; walferry's user will own what was theirs",
-        "CREATE ROLE " + QuoteIdentifier(roles.front()) + " on the target, and likewise the others, before");
-  }
-  return absl::OkStatus();
-}
-
 absl::Status CheckConnections(CheckContext& context, CheckRun& check) {
   // Other users' sessions are visible as rows, not in detail.
   WF_ASSIGN_OR_RETURN(const Result row, context.target->Execute(R"(
@@ -270,7 +240,6 @@ constexpr std::array kChecks = {
     CheckDefinition{"target-connections", CheckSide::kTarget, "connections", CheckConnections},
     CheckDefinition{"create-privilege", CheckSide::kTarget, "right to create", CheckCreatePrivilege},
     CheckDefinition{"replica-role", CheckSide::kTarget, "session_replication_role", CheckReplicaRole},
-    CheckDefinition{"roles", CheckSide::kBoth, "roles", CheckRoles},
     CheckDefinition{"extensions", CheckSide::kBoth, "extensions", CheckExtensions},
     CheckDefinition{"extension-versions", CheckSide::kBoth, "versions of extensions", CheckExtensionVersions},
     CheckDefinition{"encoding", CheckSide::kBoth, "encoding", CheckEncoding},

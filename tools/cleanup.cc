@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "apply/state.h"
+#include "stream/event_triggers.h"
 #include "stream/publication.h"
 #include "stream/slot.h"
 #include "tools/endpoint.h"
@@ -66,7 +67,8 @@ absl::Status RunCleanup(const CleanupPlan& plan, const std::string& source, cons
   }
   // The state goes last: as long as it is there, cleanup can be run again.
   WF_ASSIGN_OR_RETURN(Connection on_target, Connect(Endpoint::kTarget, target, stop));
-  return DeleteMigration(on_target, name);
+  // Those of the source are its own affair: a refusal names them, and they are never disabled.
+  return ExecutePastEventTriggers(on_target, [&] { return DeleteMigration(on_target, name); });
 }
 
 }  // namespace walferry

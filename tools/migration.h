@@ -107,11 +107,12 @@ class Migration {
   absl::StatusOr<bool> CopyAgain();
   absl::Status CopyWaiting();
   absl::Status Ignore(Oid oid, const std::string& why);
+  absl::Status AwaitVisible(Xid xid);
   absl::Status Understand(Oid oid, const absl::Status& error);
   absl::Status UnderstandStranger(Oid oid, const absl::Status& error);
   absl::Status ExplainMissingColumns(Oid oid, const absl::Status& error);
   bool Concerns(const CatalogDifference& difference, const TableRecord& table) const;
-  absl::StatusOr<bool> KeepsOwners();
+  absl::StatusOr<bool> KeepsOwners(const std::vector<TableName>& excluded);
 
   absl::Status Begin();
   absl::Status BeginCopyOnce();

@@ -1,9 +1,12 @@
 // What a migration does about differences of the source's catalog (catalog_watch.h): it records what both sides agree
 // on, follows new partitions, copies again what has to be, and refuses to go on where that would lose something.
+#include <poll.h>
+
 #include <algorithm>
 #include <set>
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "apply/retry.h"
 #include "apply/schema.h"
 #include "tools/catalog_watcher.h"
@@ -221,7 +224,7 @@ absl::Status Migration::MakePartitions(const SourceCatalog& catalog, const std::
   SchemaDumpOptions options;
   options.source = options_.source;
   options.only_tables = missing;
-  WF_ASSIGN_OR_RETURN(options.keep_owners, KeepsOwners());
+  WF_ASSIGN_OR_RETURN(options.keep_owners, KeepsOwners({}));
   WF_ASSIGN_OR_RETURN(const PartitionSchema schema, DumpPartitions(options, source_.server_version(), *stop_));
   const absl::Status made = CreatePartitions(target_, record_.name, schema);
   if (made.ok() || absl::IsCancelled(made)) return made;
@@ -291,9 +294,30 @@ absl::Status Migration::CopyWaiting() {
   return SetPhase(Phase::kCatchUp);
 }
 
+// A walsender sends a transaction as soon as its commit record is on disk, which may be long before others see it:
+// while it waits for a synchronous standby.
+absl::Status Migration::AwaitVisible(Xid xid) {
+  constexpr char kVisibleSql[] = R"sql(
+SELECT (pg_catalog.txid_snapshot_xmax(s) - $1::bigint + 4294967296) % 4294967296 BETWEEN 1 AND 2147483647
+  AND NOT EXISTS (SELECT FROM pg_catalog.txid_snapshot_xip(s) x WHERE x % 4294967296 = $1::bigint)
+FROM pg_catalog.txid_current_snapshot() s)sql";
+  if (xid == 0) return absl::OkStatus();
+  const absl::Time deadline = absl::Now() + options_.follow.retry_for;
+  while (!stop_->requested() && absl::Now() < deadline) {
+    WF_RETURN_IF_ERROR(ReconnectSource());
+    WF_ASSIGN_OR_RETURN(const Result row, source_.Execute(kVisibleSql, {std::to_string(xid)}));
+    if (row.GetBool(0, 0)) return absl::OkStatus();
+    pollfd fd = {stop_->fd(), POLLIN, 0};
+    poll(&fd, 1, 20);
+  }
+  return stop_->requested() ? absl::CancelledError("stopped")
+                            : absl::UnavailableError("a transaction that the source has sent is not visible there");
+}
+
 // The stream met a relation that it was not told about.
 absl::Status Migration::Understand(Oid oid, const absl::Status& error) {
   if (!record_.owns_publication) return ExplainMissingColumns(oid, error);
+  WF_RETURN_IF_ERROR(AwaitVisible(UnexpectedRelationXid(error)));
   WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> before, Tables());
   WF_RETURN_IF_ERROR(FollowCatalog());
   WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());

@@ -9,9 +9,12 @@
 #include "stream/publication.h"
 #include "stream/slot.h"
 #include "tools/copy_display.h"
+#include "tools/excluded_relations.h"
+#include "tools/last_stage.h"
 #include "tools/log.h"
 #include "tools/migration.h"
 #include "tools/quantity.h"
+#include "tools/role_needs.h"
 #include "tools/table_match.h"
 
 namespace walferry {
@@ -25,35 +28,6 @@ absl::Status AlreadyThere(std::string_view what, const std::string& name) {
                 "%s %s exists on the source already and is not this migration's: drop it there, or choose "
                 "another --name",
                 what, name);
-}
-
-// Roles that own or are granted something in the source's user schemas.
-constexpr char kRolesSql[] =
-    "SELECT DISTINCT pg_catalog.pg_get_userbyid(r) FROM ("
-    "  SELECT c.relowner AS r FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = "
-    "c.relnamespace"
-    "    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
-    "  UNION SELECT a.grantee FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = "
-    "c.relnamespace,"
-    "    pg_catalog.aclexplode(c.relacl) a WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
-    "  UNION SELECT n.nspowner FROM pg_catalog.pg_namespace n WHERE n.nspname !~ '^pg_'"
-    "    AND n.nspname <> 'information_schema'"
-    "  UNION SELECT p.proowner FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = "
-    "p.pronamespace"
-    "    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
-    ") x WHERE r <> 0 AND pg_catalog.pg_get_userbyid(r) !~ '^pg_'";
-
-// Whether the target's role may create objects for all of them.
-absl::StatusOr<bool> OwnersCanBeKept(Connection& source, Connection& target) {
-  WF_ASSIGN_OR_RETURN(const Result roles, source.Execute(kRolesSql));
-  for (int row = 0; row < roles.rows(); ++row) {
-    WF_ASSIGN_OR_RETURN(const Result held,
-                        target.Execute("SELECT pg_catalog.pg_has_role(current_user, oid, 'MEMBER')"
-                                       " FROM pg_catalog.pg_roles WHERE rolname = $1",
-                                       {roles.Get(row, 0)}));
-    if (held.rows() == 0 || !held.GetBool(0, 0)) return false;
-  }
-  return true;
 }
 
 // A partitioned table under which every partition, also one to come, may be published: each has an identity by the
@@ -274,11 +248,13 @@ absl::Status Migration::RecordSlot() {
   return target_.Execute("COMMIT").status();
 }
 
-absl::StatusOr<bool> Migration::KeepsOwners() {
-  return OwnersCanBeKept(source_, target_);
+absl::StatusOr<bool> Migration::KeepsOwners(const std::vector<TableName>& excluded) {
+  WF_ASSIGN_OR_RETURN(const std::vector<RoleNeed> needs, ListRoleNeeds(source_, excluded));
+  WF_ASSIGN_OR_RETURN(const std::vector<RoleGap> gaps, FindRoleGaps(target_, needs));
+  return OwnersCanBeKept(gaps);
 }
 
-// The tables in the snapshot that are no part of the migration: left out by choice, or made after its list.
+// The relations in the snapshot that are no part of the migration: left out by choice, or made after its list.
 absl::StatusOr<std::vector<TableName>> Migration::NotRecordedAt(const std::string& snapshot) {
   ConnectOptions options = ReplicationOptions();
   options.replication = false;
@@ -293,12 +269,14 @@ absl::StatusOr<std::vector<TableName>> Migration::NotRecordedAt(const std::strin
       for (const SourceRelation* ancestor : catalog.AncestorsOf(*relation)) needed.insert(ancestor->oid);
     }
   }
-  std::vector<TableName> names;
+  WF_ASSIGN_OR_RETURN(std::vector<TableName> names, ExcludedRelations(source, options_.tables));
   for (const auto& [oid, relation] : catalog.relations) {
     if (relation.persistence != 'p' || needed.contains(oid)) continue;
     const bool is_chosen_root = relation.kind == 'p' && options_.tables.Matches(TableOf(catalog, relation));
     if (!is_chosen_root) names.push_back(relation.name);
   }
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
   return names;
 }
 
@@ -314,7 +292,7 @@ absl::Status Migration::SchemaPhase(const std::string& snapshot) {
   options.source = options_.source;
   options.snapshot = snapshot;
   WF_ASSIGN_OR_RETURN(options.excluded_tables, NotRecordedAt(snapshot));
-  WF_ASSIGN_OR_RETURN(options.keep_owners, KeepsOwners());
+  WF_ASSIGN_OR_RETURN(options.keep_owners, KeepsOwners(options.excluded_tables));
   if (!options.keep_owners) {
     LogWarn(
         "roles of the source are missing on the target or not granted to %s: everything will belong "
@@ -419,6 +397,8 @@ absl::Status Migration::IndexPhase() {
   const std::vector<TableName> names = NamesOf(tables);
   LogInfo("analyzing %d tables", names.size());
   WF_RETURN_IF_ERROR(AnalyzeTables(options_.target, names, options_.index_jobs, *stop_));
+  // A copy alone makes the last objects at once.
+  if (!record_.slot.empty()) WF_RETURN_IF_ERROR(WarnOfLastStage(target_, record_.name));
   return SetPhase(Phase::kCatchUp);
 }
 

@@ -45,6 +45,9 @@ class TableFilter {
   // For names alone, where nothing is known about ancestors.
   bool Matches(const TableName& table) const;
 
+  // Named by --exclude-tables, whatever --tables says.
+  bool Excludes(const SourceTable& table) const { return AnyMatches(excluded_, table); }
+
   std::vector<SourceTable> Select(const std::vector<SourceTable>& tables) const;
 
   // The patterns of --tables and --exclude-tables that match none of `tables`, as they were given: most

@@ -106,5 +106,19 @@ TEST(SchemaScript, TableOfAnIndexIsReadFromItsStatement) {
     EXPECT_EQ(TableOf("INDEX", cut), "") << cut;
 }
 
+TEST(EraseEntries, TakesCommentsAndGrantsAlong) {
+  std::vector<ScriptEntry> entries = SplitScript(
+      Entry("f(a)", "FUNCTION", "CREATE FUNCTION f;") + Entry("FUNCTION f(a)", "COMMENT", "COMMENT f;") +
+      Entry("f(integer)", "FUNCTION", "CREATE FUNCTION g;") +
+      Entry("FUNCTION f(integer)", "COMMENT", "COMMENT g;") + Entry("t fk", "FK CONSTRAINT", "ALTER;") +
+      Entry("CONSTRAINT fk ON t", "COMMENT", "COMMENT fk;") +
+      Entry("t fk", "FK CONSTRAINT", "OTHER;", "app") + Entry("FUNCTION f(a)", "ACL", "GRANT f;") +
+      Entry("FUNCTION f(integer)", "ACL", "GRANT g;"));
+  EraseEntries({{"FUNCTION", "public", "f(a)"}, {"FK CONSTRAINT", "public", "t fk"}}, entries);
+  std::vector<std::string> left;
+  for (const ScriptEntry& entry : entries) left.push_back(entry.sql);
+  EXPECT_THAT(left, ::testing::ElementsAre("CREATE FUNCTION g;", "COMMENT g;", "OTHER;", "GRANT g;"));
+}
+
 }  // namespace
 }  // namespace walferry

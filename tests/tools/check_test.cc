@@ -239,7 +239,8 @@ TEST_F(CheckAsNobody, PrivilegesGrantedAsToldAreEnough) {
   pair_.RunOnSource("alter role " + role_ + " replication; grant postgres to " + role_ +
                     "; grant create on database " + pair_.name() + " to " + role_);
   pair_.RunOnTarget("grant set on parameter session_replication_role to " + role_ +
-                    "; grant create on database " + pair_.name() + " to " + role_);
+                    "; grant create on database " + pair_.name() + " to " + role_ +
+                    "; grant create on schema public to " + role_);
   const Report report = RunAsNobody();
   EXPECT_EQ(report.exit_code, 0) << report.result;
 }

@@ -1,0 +1,68 @@
+// Tested by tests/servers/cutover_last_stage_test.cc.
+#include "tools/last_stage.h"
+
+#include <string_view>
+
+#include "apply/object_trial.h"
+#include "tools/log.h"
+
+namespace walferry {
+namespace {
+
+// The name in `role "x" does not exist`; empty where the server speaks otherwise.
+std::string MissingRole(std::string_view message) {
+  constexpr std::string_view kBefore = "role \"";
+  constexpr std::string_view kAfter = "\" does not exist";
+  const std::size_t begin = message.find(kBefore);
+  const std::size_t end = message.rfind(kAfter);
+  if (begin == std::string_view::npos || end == std::string_view::npos) return {};
+  if (end < begin + kBefore.size()) return {};
+  return std::string(message.substr(begin + kBefore.size(), end - begin - kBefore.size()));
+}
+
+std::string CommandFor(const ObjectTrial& trial, const std::string& user) {
+  const std::string sqlstate = SqlstateOf(trial.status);
+  if (const std::string role = MissingRole(MessageOf(trial.status)); sqlstate == "42704" && !role.empty()) {
+    return "CREATE ROLE " + QuoteIdentifier(role) + " on the target";
+  }
+  if (sqlstate == "42501") {
+    return "give " + QuoteIdentifier(user) +
+           " that right on the target, or run the cutover as a role that has it (a superuser for event "
+           "triggers): " +
+           trial.object.sql;
+  }
+  return "mend the target so that this statement succeeds: " + trial.object.sql;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<LastStageProblem>> TryLastStage(Connection& target, const std::string& name) {
+  WF_ASSIGN_OR_RETURN(const std::vector<SchemaObject> objects, LoadObjects(target, name));
+  WF_ASSIGN_OR_RETURN(const std::vector<ObjectTrial> trials, TryObjects(target, objects));
+  std::vector<LastStageProblem> problems;
+  for (const ObjectTrial& trial : trials) {
+    LastStageProblem& problem = problems.emplace_back();
+    problem.object = trial.object.kind + " " + trial.object.name;
+    problem.tried = trial.tried;
+    problem.text =
+        absl::StrFormat(trial.tried ? "%s cannot be made: %s" : "%s could not be tried beforehand: %s",
+                        problem.object, MessageOf(trial.status));
+    problem.command =
+        trial.tried ? CommandFor(trial, target.user()) : "nothing, unless the cutover fails at it";
+  }
+  return problems;
+}
+
+absl::Status WarnOfLastStage(Connection& target, const std::string& name) {
+  WF_ASSIGN_OR_RETURN(const std::vector<LastStageProblem> problems, TryLastStage(target, name));
+  for (const LastStageProblem& problem : problems) {
+    if (problem.tried) {
+      LogWarn("the cutover will need this: %s. Fix: %s", problem.text, problem.command);
+    } else {
+      LogInfo("%s", problem.text);
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace walferry
