@@ -42,7 +42,7 @@ class Applier::Impl {
         budget_(budget),
         stop_(stop),
         observe_(std::move(observe)),
-        catalog_(options_.copied_at, options_.only_listed),
+        catalog_(options_.copied_at, options_.only_listed, options_.source_notes),
         rendezvous_(options_.lanes),
         progress_(options_.lanes, confirmed),
         tally_(options_.lanes),

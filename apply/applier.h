@@ -11,6 +11,7 @@
 
 #include "absl/time/time.h"
 #include "apply/state.h"
+#include "apply/table_map.h"
 #include "stream/memory_budget.h"
 #include "stream/sink.h"
 #include "stream/stop_signal.h"
@@ -36,6 +37,7 @@ struct ApplierOptions {
   // and counted.
   std::map<TableName, Lsn> copied_at;
   bool only_listed = false;
+  std::map<TableName, SourceNotes> source_notes;  // Tables without any need not be there.
   OnMissingRow on_missing_row = OnMissingRow::kCount;
   OnConflict on_conflict = OnConflict::kStop;
   std::size_t batch_bytes = 16 << 20;     // A batch is closed at this size, or as soon as its lane is free.

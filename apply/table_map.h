@@ -20,6 +20,14 @@ namespace walferry {
 
 inline constexpr std::size_t kNoColumn = static_cast<std::size_t>(-1);
 
+// What the source's catalog says of a table, and its relation messages do not.
+struct SourceNotes {
+  std::set<std::string> generated;  // Columns that the source generates.
+  // Columns of the replica identity that are not published, as a list for people: the rest of it does not say
+  // which row is meant.
+  std::string unpublished_identity;
+};
+
 // Indexes into Relation::columns are called "published", those into TargetTable::columns "target".
 struct MappedTable {
   const Relation* relation = nullptr;
@@ -28,6 +36,7 @@ struct MappedTable {
   bool in_scope = false;
   // Older transactions (by commit LSN) are in the table's copy.
   Lsn applies_from;
+  SourceNotes source;
 
   TargetTable target;
   // By published column: its target column, or kNoColumn where the target generates the value itself.
@@ -37,6 +46,9 @@ struct MappedTable {
   // Published columns that the source's replica identity consists of; empty for FULL and NOTHING.
   std::vector<std::size_t> identity;
   bool identity_is_unique = false;  // A key of the target lies within them.
+  // Columns of the source's identity that do not arrive, as a list for people. A key that does not arrive
+  // whole is no key: with any of them `identity` is empty.
+  std::string missing_identity;
   // The target's keys whose columns are all published, as published columns, in the order of
   // TargetTable::keys.
   std::vector<std::vector<std::size_t>> keys;
@@ -45,9 +57,10 @@ struct MappedTable {
   // bytes, other row. Empty where there are none, or where the order of changes can be seen by triggers: such
   // a table's changes are applied one by one in the source's order.
   std::vector<std::size_t> row_key;
-  // Rows with different keys do not get into each other's way, so they need no common order: nothing but
-  // row_key's index is unique.
-  bool rows_are_independent = false;
+  // The target's key within row_key. Rows that differ in it do not get into each other's way, so they need no
+  // common order: nothing but this key's index is unique. Empty where that is not so. An identity may be
+  // wider than the key: two of its rows, one after the other, are one row of the target.
+  std::vector<std::size_t> lane_key;
 };
 
 // Whether the binary form of a value is the same on both sides, as far as can be told from here: a user's
@@ -55,15 +68,17 @@ struct MappedTable {
 bool SameBinaryFormat(Oid source, Oid target);
 
 // Fails with kFailedPrecondition, listing them, where published columns are missing on the target.
+// The same where the target generates a column that the source publishes and does not generate.
 absl::Status MapColumns(const Relation& relation, MappedTable& mapped);
 
 // The target's catalog as far as it was read, by relation: what the lanes of an applier share. A different
 // shape is a different Relation, so it is read anew. Thread-safe.
 class TableCatalog {
  public:
-  // copied_at, only_listed: see ApplierOptions.
-  TableCatalog(std::map<TableName, Lsn> copied_at, bool only_listed)
-      : copied_at_(std::move(copied_at)), only_listed_(only_listed) {}
+  // copied_at, only_listed, source_notes: see ApplierOptions.
+  TableCatalog(std::map<TableName, Lsn> copied_at, bool only_listed,
+               std::map<TableName, SourceNotes> source_notes)
+      : copied_at_(std::move(copied_at)), only_listed_(only_listed), source_notes_(std::move(source_notes)) {}
 
   // Reads tables that are likely to be met, so that the stream need not stop for each of them. What is not
   // met soon will be read anew: it may have been altered.
@@ -82,6 +97,7 @@ class TableCatalog {
 
   const std::map<TableName, Lsn> copied_at_;
   const bool only_listed_;
+  const std::map<TableName, SourceNotes> source_notes_;
   absl::Mutex mutex_;
   int clearings_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<TableName, TargetTable> ahead_
