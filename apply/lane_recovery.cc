@@ -116,6 +116,11 @@ bool Lane::WorthAnotherTry(const absl::Status& error) {
     tables_.Clear();
     return true;
   }
+  // Indexes may have come or gone: the replay that follows a refusal plans with what is read then.
+  if (IsAboutAnotherRow(error) && stale_at_ != position_) {
+    stale_at_ = position_;
+    tables_.Clear();
+  }
   return IsRetryable(error);
 }
 
