@@ -59,6 +59,7 @@ ApplierOptions MakeApplierOptions(const FollowOptions& options, const MigrationR
   applier.binary = options.wishes.binary;
   for (const TableRecord& table : tables) applier.copied_at[table.table] = table.position;
   applier.only_listed = only_listed;
+  applier.source_notes = options.source_notes;
   applier.on_missing_row = options.on_missing_row;
   applier.on_conflict = options.on_conflict;
   applier.batch_bytes = options.batch_bytes;

@@ -6,10 +6,12 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "apply/retry.h"
 #include "apply/sequence.h"
 #include "stream/slot.h"
 #include "tools/endpoint.h"
 #include "tools/log.h"
+#include "tools/replica_identity.h"
 #include "tools/table_match.h"
 
 namespace walferry {
@@ -165,6 +167,9 @@ absl::Status Migration::AdoptSlot(const std::string& slot, const std::string& pu
   }
   WF_ASSIGN_OR_RETURN(const TablePairs pairs, ReadTablePairs(source_, target_, tables));
   WF_RETURN_IF_ERROR(CheckTablesMatch(pairs));
+  WF_ASSIGN_OR_RETURN(const std::vector<PartialIdentity> partial,
+                      FindPartialIdentities(source_, tables, publication));
+  WF_RETURN_IF_ERROR(CheckIdentitiesAreWhole(partial));
   binary_suits_ = BinarySuits(pairs);
 
   record_ = MigrationRecord{};
@@ -203,6 +208,7 @@ absl::StatusOr<FollowResult> Migration::Stream(const FollowUntil& until,
   };
   FollowOptions options = options_.follow;
   if (options.binary_if_it_suits) options.wishes.binary = BinarySuitsNow(tables);
+  WF_ASSIGN_OR_RETURN(options.source_notes, ReadNotesOfSource(tables));
   const bool only_listed = record_.owns_publication || !options_.tables.selects_all();
   absl::StatusOr<FollowResult> result =
       Follow(options, record_, tables, only_listed, until, target_, *stop_, look);
@@ -223,6 +229,27 @@ bool Migration::BinarySuitsNow(const std::vector<TableRecord>& tables) {
     pairs = ReadTablePairs(source_, target_, names);
   }
   return pairs.ok() && BinarySuits(*pairs);
+}
+
+// A row is not to be looked for by a part of its identity, so a source that is away is waited for.
+absl::StatusOr<std::map<TableName, SourceNotes>> Migration::ReadNotesOfSource(
+    const std::vector<TableRecord>& tables) {
+  std::map<TableName, SourceNotes> notes;
+  WF_RETURN_IF_ERROR(RetryFor(options_.follow.retry_for, *stop_, [&]() -> absl::Status {
+    if (!source_.alive()) {
+      WF_ASSIGN_OR_RETURN(source_, Connect(Endpoint::kSource, options_.source, options_.name, stop_));
+    }
+    WF_ASSIGN_OR_RETURN(notes, ReadSourceNotes(source_, NamesOf(tables), record_.publication));
+    return absl::OkStatus();
+  }));
+  for (const auto& [table, note] : notes) {
+    if (note.unpublished_identity.empty()) continue;
+    LogWarn(
+        "the stream stops at the first update or delete of %s: its replica identity has a generated column "
+        "that is not published (%s)",
+        table.ToString(), note.unpublished_identity);
+  }
+  return notes;
 }
 
 absl::StatusOr<SequenceReport> Migration::SetAllSequences() {

@@ -100,6 +100,7 @@ class Migration {
   absl::Status BeginEarlyIndexes(const std::vector<TableRecord>& tables);
   absl::Status IndexPhase();
   bool BinarySuitsNow(const std::vector<TableRecord>& tables);
+  absl::StatusOr<std::map<TableName, SourceNotes>> ReadNotesOfSource(const std::vector<TableRecord>& tables);
   absl::StatusOr<bool> ForeignKeysMayComeEarly();
   ConnectOptions ReplicationOptions() const;
 

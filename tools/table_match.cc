@@ -38,6 +38,8 @@ absl::StatusOr<TablePairs> ReadTablePairs(Connection& source, Connection& target
 absl::Status CheckTablesMatch(const TablePairs& tables) {
   std::vector<std::string> missing_tables;
   std::vector<std::string> missing_columns;
+  std::vector<std::string> generated_columns;
+  std::string drop_expression;  // For the first of them.
   for (const auto& [table, facts] : tables.source) {
     const auto found = tables.target.find(table);
     if (found == tables.target.end()) {
@@ -45,8 +47,16 @@ absl::Status CheckTablesMatch(const TablePairs& tables) {
       continue;
     }
     for (const ColumnFacts& column : facts.columns) {
-      if (column.generated || found->second.FindColumn(column.name) != nullptr) continue;
-      missing_columns.push_back(table.ToString() + "." + column.name + " (" + column.type + ")");
+      if (column.generated) continue;
+      const ColumnFacts* const other = found->second.FindColumn(column.name);
+      if (other == nullptr) {
+        missing_columns.push_back(table.ToString() + "." + column.name + " (" + column.type + ")");
+      } else if (other->generated) {
+        generated_columns.push_back(table.ToString() + "." + column.name);
+        if (!drop_expression.empty()) continue;
+        drop_expression = absl::StrFormat("ALTER TABLE %s ALTER COLUMN %s DROP EXPRESSION",
+                                          QuoteName(table.schema, table.name), QuoteIdentifier(column.name));
+      }
     }
   }
   if (!missing_tables.empty()) {
@@ -59,6 +69,12 @@ absl::Status CheckTablesMatch(const TablePairs& tables) {
     return Errorf(absl::StatusCode::kFailedPrecondition,
                   "the target lacks %s: add it there with ALTER TABLE … ADD COLUMN first",
                   Join(missing_columns));
+  }
+  if (!generated_columns.empty()) {
+    return Errorf(absl::StatusCode::kFailedPrecondition,
+                  "the target generates %s, which the source has as plain columns: run there %s%s",
+                  Join(generated_columns), drop_expression,
+                  generated_columns.size() > 1 ? ", and likewise for the others" : "");
   }
   return absl::OkStatus();
 }
