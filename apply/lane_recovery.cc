@@ -230,6 +230,7 @@ absl::StatusOr<Lsn> Lane::DoRestart() {
   }
   position_ = *position;
   builder_.Reset(position_);
+  tables_.Forget();
   if (dealer_) dealer_->Forget();
   discarding_ = false;
   context_.progress.Applied(number_, position_);

@@ -205,9 +205,7 @@ std::string Lane::DealtOutOfDate() const {
   for (const auto& [name, relation] : tables_.latest()) {
     const std::shared_ptr<const Deal> deal = context_.dealing.Find(relation, false);
     if (deal == nullptr || deal->key.empty()) continue;
-    std::vector<std::size_t> key = tables_.Find(relation)->lane_key;
-    std::sort(key.begin(), key.end());
-    if (key != deal->key) return name.ToString();
+    if (tables_.Find(relation)->lane_key != deal->key) return name.ToString();
   }
   return {};
 }

@@ -111,7 +111,9 @@ void MapRowKey(const Relation& relation, MappedTable& mapped) {
   if (key.empty()) return;
   mapped.row_key = std::move(key);
   // With one unique index alone, the key within is that index'.
-  if (mapped.target.constraining_indexes <= 1) mapped.lane_key = *KeyWithin(mapped, mapped.row_key);
+  if (mapped.target.constraining_indexes > 1) return;
+  mapped.lane_key = *KeyWithin(mapped, mapped.row_key);
+  std::sort(mapped.lane_key.begin(), mapped.lane_key.end());
 }
 
 }  // namespace
@@ -242,6 +244,10 @@ void TableMap::Add(std::shared_ptr<const MappedTable> mapped) {
 
 void TableMap::Clear() {
   catalog_.Clear();
+  Forget();
+}
+
+void TableMap::Forget() {
   tables_.clear();
   latest_.clear();
   last_relation_ = nullptr;

@@ -60,7 +60,7 @@ struct MappedTable {
   // The target's key within row_key. Rows that differ in it do not get into each other's way, so they need no
   // common order: nothing but this key's index is unique. Empty where that is not so. An identity may be
   // wider than the key: two of its rows, one after the other, are one row of the target.
-  std::vector<std::size_t> lane_key;
+  std::vector<std::size_t> lane_key;  // Ascending.
 };
 
 // Whether the binary form of a value is the same on both sides, as far as can be told from here: a user's
@@ -128,6 +128,8 @@ class TableMap {
   const std::set<TableName>& out_of_scope() const { return out_of_scope_; }
   // The target's tables may have changed: for all lanes, the others will find out in their turn.
   void Clear();
+  // What another lane has cleared is cleared here, too.
+  void Forget();
 
  private:
   const MappedTable* FindOther(const Relation* relation) const;
