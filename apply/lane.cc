@@ -206,6 +206,13 @@ absl::Status Lane::ReplayRefused(Batch batch, const absl::Status& refusal) {
           "the target refused the net effect of %d transactions, which are applied in the order of "
           "the source now: %s",
           batch.transactions.size(), MessageOf(refusal)));
+  WF_RETURN_IF_ERROR(Replay(std::move(batch)));
+  // A table that got a unique index meanwhile is dealt anew.
+  const bool deal_anew = dealer_ && !leads() && IsAboutAnotherRow(refusal) && !DealtOutOfDate().empty();
+  return deal_anew ? GiveUp() : absl::OkStatus();
+}
+
+absl::Status Lane::Replay(Batch batch) {
   if (batch.transactions.size() == 1) return ApplyInOrder(std::move(batch));
   const absl::Status status = ApplyWhole(batch, Mode::kInOrder);
   if (!refused_) return status;
@@ -225,14 +232,13 @@ absl::Status Lane::ApplyInOrder(Batch batch) {
 }
 
 // The row in the way may be one that another lane has yet to delete: a unique index came to the target after
-// the table's rows had been dealt. Then they are dealt anew.
+// the table's rows had been dealt.
 absl::Status Lane::ApplyBehindOthers(const Batch& batch) {
   WF_RETURN_IF_ERROR(AwaitLanesBehind());
   absl::Status status = ApplyWhole(batch, Mode::kInOrder);
+  if (!refused_) return status;
   const std::string table = DealtOutOfDate();
   if (table.empty()) return status;
-  if (status.ok()) return GiveUp();
-  if (!refused_) return status;
   return Annotate(status,
                   "a unique index of " + table +
                       " was made on the target while several lanes applied its rows (drop it there, start "

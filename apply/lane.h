@@ -106,6 +106,7 @@ class Lane {
 
   absl::Status ApplyOrReplay(Batch batch);
   absl::Status ReplayRefused(Batch batch, const absl::Status& refusal);
+  absl::Status Replay(Batch batch);
   absl::Status ApplyInOrder(Batch batch);
   absl::Status ApplyBehindOthers(const Batch& batch);
   absl::Status ApplyWhole(const Batch& batch, Mode mode);
