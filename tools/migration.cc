@@ -165,7 +165,8 @@ absl::Status Migration::AdoptSlot(const std::string& slot, const std::string& pu
                   "publication %s has none of the chosen tables: look at --publication and --tables",
                   publication);
   }
-  WF_ASSIGN_OR_RETURN(const TablePairs pairs, ReadTablePairs(source_, target_, tables));
+  WF_ASSIGN_OR_RETURN(TablePairs pairs, ReadTablePairs(source_, target_, tables));
+  WF_RETURN_IF_ERROR(KeepPublishedColumns(source_, publication, pairs));
   WF_RETURN_IF_ERROR(CheckTablesMatch(pairs));
   WF_ASSIGN_OR_RETURN(const std::vector<PartialIdentity> partial,
                       FindPartialIdentities(source_, tables, publication));

@@ -1,5 +1,7 @@
 #include "tools/table_match.h"
 
+#include <set>
+
 namespace walferry {
 namespace {
 
@@ -33,6 +35,27 @@ absl::StatusOr<TablePairs> ReadTablePairs(Connection& source, Connection& target
   WF_ASSIGN_OR_RETURN(pairs.source, ReadTableFacts(source, tables));
   WF_ASSIGN_OR_RETURN(pairs.target, ReadTableFacts(target, tables));
   return pairs;
+}
+
+absl::Status KeepPublishedColumns(Connection& source, const std::string& publication, TablePairs& tables) {
+  constexpr int kFirstVersionWithLists = 150000;
+  if (source.server_version() < kFirstVersionWithLists) return absl::OkStatus();
+  WF_ASSIGN_OR_RETURN(const Result rows, source.Execute(R"sql(
+SELECT t.schemaname, t.tablename, a.name
+FROM pg_catalog.pg_publication_tables t CROSS JOIN LATERAL pg_catalog.unnest(t.attnames) a (name)
+WHERE t.pubname = $1)sql",
+                                                        {publication}));
+  std::map<TableName, std::set<std::string>> published;
+  for (int row = 0; row < rows.rows(); ++row) {
+    published[{std::string(rows.Get(row, 0)), std::string(rows.Get(row, 1))}].emplace(rows.Get(row, 2));
+  }
+  for (auto& [table, facts] : tables.source) {
+    const auto found = published.find(table);
+    if (found == published.end()) continue;
+    std::erase_if(facts.columns,
+                  [&](const ColumnFacts& column) { return !found->second.contains(column.name); });
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckTablesMatch(const TablePairs& tables) {

@@ -106,6 +106,18 @@ TEST_F(Key, ColumnThatOnlyTheTargetGeneratesStopsStreamToo) {
   EXPECT_EQ(Target("SELECT count(*) FROM t"), "1");
 }
 
+// A list of columns leaves to the target what it generates or does not have.
+TEST_F(Key, ColumnThatIsNotPublishedMayBeGeneratedByTheTarget) {
+  RunOnSource("CREATE TABLE t (id int PRIMARY KEY, b int, c int)");
+  RunOnTarget("CREATE TABLE t (id int PRIMARY KEY, b int GENERATED ALWAYS AS (id * 3) STORED)");
+  Publish("FOR TABLE t (id)");
+  RunOnSource(
+      "INSERT INTO t VALUES (1, 100, 1), (2, 100, 1); UPDATE t SET id = 5 WHERE id = 1; DELETE FROM t WHERE "
+      "id = 2");
+  Stream();
+  EXPECT_EQ(Target("SELECT * FROM t"), "5|15");
+}
+
 TEST_F(Key, NullCompositeAndCompositeOfNullsAreDifferentRows) {
   RunOnSource(
       "CREATE TYPE pair AS (a int, b text); CREATE TABLE t (c pair, v int); ALTER TABLE t REPLICA IDENTITY "
