@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "apply/followed_table.h"
 #include "apply/state.h"
+#include "apply/table_map.h"
 #include "stream/memory_budget.h"
 #include "stream/sink.h"
 #include "stream/stop_signal.h"
@@ -40,6 +41,7 @@ struct ApplierOptions {
   // Not empty: the tables by their oid on the source, in place of copied_at and only_listed. A relation that is
   // not among them, or has another shape, ends the stream before its first change (UnexpectedRelation()).
   FollowedTables followed;
+  std::map<TableName, SourceNotes> source_notes;  // Tables without any need not be there.
   OnMissingRow on_missing_row = OnMissingRow::kCount;
   OnConflict on_conflict = OnConflict::kStop;
   std::size_t batch_bytes = 16 << 20;     // A batch is closed at this size, or as soon as its lane is free.

@@ -1,8 +1,8 @@
 // How changes are dealt to several lanes: by which columns each table's rows are, which transactions one lane
 // applies alone for all, and what of a transaction is one lane's share.
 //
-// A table whose rows do not get into each other's way (MappedTable::rows_are_independent) is dealt row by
-// row, by the bytes of its key. Every other table goes to one lane as a whole.
+// A table whose rows do not get into each other's way (MappedTable::lane_key) is dealt row by row, by the
+// bytes of its key on the target. Every other table goes to one lane as a whole.
 //
 // All lanes look at the same transactions in the same order, and what they look at here changes only while
 // they wait for each other: so each finds out by itself what the others do, too.

@@ -211,6 +211,13 @@ absl::Status Lane::ReplayRefused(Batch batch, const absl::Status& refusal) {
           "the target refused the net effect of %d transactions, which are applied in the order of "
           "the source now: %s",
           batch.transactions.size(), MessageOf(refusal)));
+  WF_RETURN_IF_ERROR(Replay(std::move(batch)));
+  // A table that got a unique index meanwhile is dealt anew.
+  const bool deal_anew = dealer_ && !leads() && IsAboutAnotherRow(refusal) && !DealtOutOfDate().empty();
+  return deal_anew ? GiveUp() : absl::OkStatus();
+}
+
+absl::Status Lane::Replay(Batch batch) {
   if (batch.transactions.size() == 1) return ApplyInOrder(std::move(batch));
   const absl::Status status = ApplyWhole(batch, Mode::kInOrder);
   if (!refused_) return status;
@@ -220,12 +227,27 @@ absl::Status Lane::ReplayRefused(Batch batch, const absl::Status& refusal) {
 // One transaction.
 absl::Status Lane::ApplyInOrder(Batch batch) {
   absl::Status status = ApplyWhole(batch, Mode::kInOrder);
+  if (refused_ && dealer_ && !leads() && IsAboutAnotherRow(status)) status = ApplyBehindOthers(batch);
   if (!refused_) return status;
   if (context_.options.on_conflict == OnConflict::kSkipLogged && failed_change_ && !missing_row_) {
     status = ApplyWhole(batch, Mode::kCareful);
     if (!refused_) return status;
   }
   return ConflictError(status, batch.transactions.front(), failed_change_);
+}
+
+// The row in the way may be one that another lane has yet to delete: a unique index came to the target after
+// the table's rows had been dealt.
+absl::Status Lane::ApplyBehindOthers(const Batch& batch) {
+  WF_RETURN_IF_ERROR(AwaitLanesBehind());
+  absl::Status status = ApplyWhole(batch, Mode::kInOrder);
+  if (!refused_) return status;
+  const std::string table = DealtOutOfDate();
+  if (table.empty()) return status;
+  return Annotate(status,
+                  "a unique index of " + table +
+                      " was made on the target while several lanes applied its rows (drop it there, start "
+                      "again, and make it while nothing is applied)");
 }
 
 absl::Status Lane::ApplyWhole(const Batch& batch, Mode mode) {
@@ -289,6 +311,9 @@ void Lane::ApplyParts() {
     if (!*taken) return ApplyPartsTogether(std::move(part));
   }
   const Mode mode = ModeOfParts(part.commit_lsn);
+  // What was refused may be in the way of a lane that stands behind.
+  const absl::Status behind = mode == Mode::kNet ? absl::OkStatus() : AwaitLanesBehind();
+  if (!behind.ok()) return Settle(behind);
   const absl::Status status = Capture(SendParts(part, mode));
   Settle(status.ok() ? FinishParts(part) : SettleParts(part, status, mode));
 }

@@ -106,7 +106,9 @@ class Lane {
 
   absl::Status ApplyOrReplay(Batch batch);
   absl::Status ReplayRefused(Batch batch, const absl::Status& refusal);
+  absl::Status Replay(Batch batch);
   absl::Status ApplyInOrder(Batch batch);
+  absl::Status ApplyBehindOthers(const Batch& batch);
   absl::Status ApplyWhole(const Batch& batch, Mode mode);
   absl::Status Attempt(const Batch& batch, Mode mode);
   absl::Status SendBatch(const Batch& batch, Mode mode, Lsn from);
@@ -135,6 +137,10 @@ class Lane {
   bool leads() const { return !all_positions_.empty(); }
   void DecideOn(const SourceTransaction& transaction);
   DealtTable DealOf(const Relation* relation) const;
+  // Until no lane stands before this one. kCancelled: that will not be.
+  absl::Status AwaitLanesBehind();
+  // The name of a table whose rows were dealt by a key and are not independent any more, or nothing.
+  std::string DealtOutOfDate() const;
   absl::Status MoveOthers(Lsn end);
 
   // Keeps what the writer knows about its transaction, before it is used again or lost.

@@ -116,6 +116,11 @@ bool Lane::WorthAnotherTry(const absl::Status& error) {
     tables_.Clear();
     return true;
   }
+  // Indexes may have come or gone: the replay that follows a refusal plans with what is read then.
+  if (IsAboutAnotherRow(error) && stale_at_ != position_) {
+    stale_at_ = position_;
+    tables_.Clear();
+  }
   return IsRetryable(error);
 }
 
@@ -225,6 +230,7 @@ absl::StatusOr<Lsn> Lane::DoRestart() {
   }
   position_ = *position;
   builder_.Reset(position_);
+  tables_.Forget();
   if (dealer_) dealer_->Forget();
   discarding_ = false;
   context_.progress.Applied(number_, position_);

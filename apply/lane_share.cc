@@ -1,5 +1,6 @@
 // What a lane does differently where there are several: it applies its share, and waits for the others before
 // what cannot be taken apart. Tested by tests/apply/applier_lanes_test.cc and applier_levels_test.cc.
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -8,6 +9,9 @@
 
 namespace walferry {
 namespace {
+
+// How often the other lanes' positions are looked at.
+constexpr absl::Duration kLook = absl::Milliseconds(10);
 
 constexpr Lsn kEverything{std::numeric_limits<std::uint64_t>::max()};
 
@@ -181,10 +185,29 @@ void Lane::DecideOn(const SourceTransaction& transaction) {
 DealtTable Lane::DealOf(const Relation* relation) const {
   const MappedTable& table = *tables_.Find(relation);
   DealtTable dealt = {table.name, {}, context_.options.binary};
-  if (table.in_scope && table.rows_are_independent) {
-    for (const std::size_t column : table.row_key) dealt.key.push_back(relation->columns[column].name);
-  }
+  if (!table.in_scope) return dealt;
+  for (const std::size_t column : table.lane_key) dealt.key.push_back(relation->columns[column].name);
   return dealt;
+}
+
+absl::Status Lane::AwaitLanesBehind() {
+  while (true) {
+    const std::vector<Lsn> positions = context_.progress.positions();
+    if (*std::min_element(positions.begin(), positions.end()) >= position_) return absl::OkStatus();
+    if (!context_.progress.status().ok() || context_.progress.wants_restart()) return GiveUp();
+    const absl::MutexLock lock(&mutex_);
+    if (quit_ || stopping() || restart_wanted_) return absl::CancelledError("stopped");
+    changed_.WaitWithTimeout(&mutex_, kLook);
+  }
+}
+
+std::string Lane::DealtOutOfDate() const {
+  for (const auto& [name, relation] : tables_.latest()) {
+    const std::shared_ptr<const Deal> deal = context_.dealing.Find(relation, false);
+    if (deal == nullptr || deal->key.empty()) continue;
+    if (tables_.Find(relation)->lane_key != deal->key) return name.ToString();
+  }
+  return {};
 }
 
 absl::Status Lane::MoveOthers(Lsn end) {

@@ -19,6 +19,9 @@ absl::Status ReplayInOrder(Batch batch, const std::function<absl::Status(Batch)>
 absl::Status ConflictError(const absl::Status& error, const SourceTransaction& transaction,
                            const std::optional<ChangeName>& change);
 
+// A unique or an exclusion constraint refused it.
+bool IsAboutAnotherRow(const absl::Status& error);
+
 // One sentence about a change that was left out.
 std::string DescribeSkipped(const SkippedChange& skipped);
 

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "stream/quote.h"
+
 namespace walferry {
 namespace {
 
@@ -39,19 +41,30 @@ absl::Status CheckBinary(const MappedTable& table, std::size_t published) {
       source.name, table.name.ToString(), target.type_sql, source.type_oid);
 }
 
+absl::Status PartOfIdentity(const MappedTable& table, const Event& event) {
+  return Errorf(
+      absl::StatusCode::kFailedPrecondition,
+      "%s of table %s at %s does not say which row it is about: column %s of the table's replica identity "
+      "is generated and does not arrive. Run on the source ALTER TABLE %s REPLICA IDENTITY FULL (or USING "
+      "INDEX "
+      "with an index of plain columns), and copy the table again (walferry cleanup, then begin anew)",
+      event.kind == EventKind::kUpdate ? "an UPDATE" : "a DELETE", table.name.ToString(),
+      event.lsn.ToString(), table.missing_identity, QuoteName(table.name.schema, table.name.name));
+}
+
 }  // namespace
 
 void RowStatement::MakeKey(std::string& key) const {
   key.resize(sizeof(const Relation*));
   std::memcpy(key.data(), &table->relation, sizeof(const Relation*));
   key.push_back(static_cast<char>(form));
-  key.push_back(any_one ? '1' : '*');
+  key.push_back(static_cast<char>(match));
   key.append(set).append(where);
 }
 
 absl::StatusOr<bool> RowPlanner::Plan(const MappedTable& table, const Event& event, RowStatement& statement) {
   statement.table = &table;
-  statement.any_one = false;
+  statement.match = RowStatement::kByKey;
   statement.set.assign(table.relation->columns.size(), '-');
   statement.where.assign(table.relation->columns.size(), RowStatement::kIgnored);
   statement.parameters.clear();
@@ -106,9 +119,9 @@ absl::StatusOr<bool> RowPlanner::PlanInsert(const Event& event, RowStatement& st
   return true;
 }
 
-bool RowPlanner::PlanUpdate(const Event& event, RowStatement& statement) {
+absl::StatusOr<bool> RowPlanner::PlanUpdate(const Event& event, RowStatement& statement) {
   const MappedTable& table = *statement.table;
-  const std::vector<ColumnView>* const found_by = Identify(event, statement);
+  WF_ASSIGN_OR_RETURN(const std::vector<ColumnView>* const found_by, Identify(event, statement));
   if (found_by == nullptr) return false;
   statement.form = Form::kProbe;
   for (std::size_t i = 0; i < new_.size(); ++i) {
@@ -126,9 +139,9 @@ bool RowPlanner::PlanUpdate(const Event& event, RowStatement& statement) {
   return true;
 }
 
-bool RowPlanner::PlanDelete(const Event& event, RowStatement& statement) {
+absl::StatusOr<bool> RowPlanner::PlanDelete(const Event& event, RowStatement& statement) {
   statement.form = Form::kDelete;
-  const std::vector<ColumnView>* const found_by = Identify(event, statement);
+  WF_ASSIGN_OR_RETURN(const std::vector<ColumnView>* const found_by, Identify(event, statement));
   if (found_by == nullptr) return false;
   AddParameters(found_by, statement);
   return true;
@@ -141,11 +154,13 @@ bool RowPlanner::MayChange(std::size_t column, const Event& event) const {
   return !known || old_[column].kind != new_[column].kind || old_[column].value != new_[column].value;
 }
 
-const std::vector<ColumnView>* RowPlanner::Identify(const Event& event, RowStatement& statement) {
+absl::StatusOr<const std::vector<ColumnView>*> RowPlanner::Identify(const Event& event,
+                                                                    RowStatement& statement) {
   const MappedTable& table = *statement.table;
   if (table.relation->replica_identity == ReplicaIdentity::kFull || event.old_kind == OldTuple::kFull) {
     return IdentifyFull(event, statement);
   }
+  if (!table.missing_identity.empty()) return PartOfIdentity(table, event);
   const std::vector<ColumnView>& values = event.old_kind == OldTuple::kKey ? old_ : new_;
   if (table.identity.empty() || values.empty()) return nullptr;
   bool has_null = false;
@@ -154,7 +169,7 @@ const std::vector<ColumnView>* RowPlanner::Identify(const Event& event, RowState
     if (statement.where[i] == RowStatement::kIgnored) return nullptr;
     has_null = has_null || statement.where[i] == RowStatement::kIsNull;
   }
-  statement.any_one = has_null || !table.identity_is_unique;
+  if (has_null || !table.identity_is_unique) statement.match = RowStatement::kOnlyAlike;
   return &values;
 }
 
@@ -177,9 +192,11 @@ const std::vector<ColumnView>* RowPlanner::IdentifyFull(const Event& event, RowS
   for (std::size_t i = 0; i < old_.size(); ++i) {
     if (table.target_column[i] == kNoColumn) continue;
     statement.where[i] = ConditionFor(old_[i]);
-    any = any || statement.where[i] != RowStatement::kIgnored;
+    // The source writes whole old rows. One that leaves a value out would fit rows that only look alike.
+    if (statement.where[i] == RowStatement::kIgnored) return nullptr;
+    any = true;
   }
-  statement.any_one = true;
+  statement.match = RowStatement::kAnyAlike;
   return any ? &old_ : nullptr;
 }
 

@@ -22,49 +22,39 @@ std::string AsText(const std::string& expression) {
   return "(" + expression + ")::pg_catalog.text COLLATE pg_catalog.\"C\"";
 }
 
-struct Conditions {
-  std::string where;  // "TRUE" where there are none.
-  std::string
-      order;  // "" or " ORDER BY …": of rows that are equal, one that is the same byte for byte first.
-};
-
-Conditions MakeConditions(const RowStatement& statement, std::size_t first_parameter) {
-  Conditions result;
+// "TRUE" where there are none. A composite whose fields are all NULL "IS NULL", too, but is no NULL.
+std::string Conditions(const RowStatement& statement, std::size_t first_parameter) {
+  std::string where;
   std::size_t parameter = first_parameter;
   for (std::size_t i = 0; i < statement.where.size(); ++i) {
     if (statement.where[i] == RowStatement::kIgnored) continue;
     const TargetColumn& column = ColumnOf(statement, i);
-    if (!result.where.empty()) result.where += " AND ";
+    if (!where.empty()) where += " AND ";
     if (statement.where[i] == RowStatement::kIsNull) {
-      result.where += column.sql_name + " IS NULL";
+      where += column.sql_name + " IS NOT DISTINCT FROM NULL";
       continue;
     }
     const std::string value = absl::StrFormat("$%d::%s", parameter++, column.compare_type_sql);
-    const std::string same_text = AsText(column.sql_name) + " = " + AsText(value);
-    if (column.equals.empty()) {
-      result.where += same_text;
-      continue;
-    }
-    result.where += column.sql_name + " " + column.equals + " " + value;
-    if (statement.any_one && !column.equal_is_identical) {
-      result.order += (result.order.empty() ? " ORDER BY (" : " AND ") + same_text;
-    }
+    if (!column.equals.empty()) where += column.sql_name + " " + column.equals + " " + value;
+    // Where no key of the target decides, a row that is equal and not the same (1.0 and 1.00) is another row.
+    const bool equal_decides = statement.match == RowStatement::kByKey || column.equal_is_identical;
+    if (!column.equals.empty() && equal_decides) continue;
+    if (!column.equals.empty()) where += " AND ";
+    where += AsText(column.sql_name) + " = " + AsText(value);
   }
-  if (!result.order.empty()) result.order += ") DESC";
-  if (result.where.empty()) result.where = "TRUE";
-  return result;
+  return where.empty() ? "TRUE" : where;
 }
 
-// "WHERE …", such that exactly one row is meant where several may fit. A row's address is unique within one
-// table only, so the leaf is named with it.
+// "WHERE …", such that one row is meant where several may fit. A row's address is unique within one table
+// only, so the leaf is named with it. Without LIMIT the server refuses to choose: SQLSTATE 21000.
 std::string WhereClause(const RowStatement& statement, std::size_t first_parameter) {
-  const Conditions conditions = MakeConditions(statement, first_parameter);
-  if (!statement.any_one) return " WHERE " + conditions.where;
+  const std::string conditions = Conditions(statement, first_parameter);
+  if (statement.match == RowStatement::kByKey) return " WHERE " + conditions;
   const TargetTable& target = statement.table->target;
   const std::string address = target.partitioned ? "tableoid, ctid" : "ctid";
-  return absl::StrFormat(" WHERE %s = (SELECT %s FROM %s WHERE %s%s LIMIT 1)",
+  return absl::StrFormat(" WHERE %s = (SELECT %s FROM %s WHERE %s%s)",
                          target.partitioned ? "(" + address + ")" : address, address, target.RowSource(),
-                         conditions.where, conditions.order);
+                         conditions, statement.match == RowStatement::kAnyAlike ? " LIMIT 1" : "");
 }
 
 std::string InsertSql(const RowStatement& statement) {

@@ -32,32 +32,63 @@ absl::Status MissingColumns(const Relation& relation, const TargetTable& target,
                       relation.FullName(), names, target.sql_name, alter));
 }
 
-void MapKeys(const Relation& relation, MappedTable& mapped) {
-  const bool full = relation.replica_identity == ReplicaIdentity::kFull;
-  bool whole = true;
-  for (std::size_t i = 0; i < relation.columns.size() && !full; ++i) {
-    if (!relation.columns[i].is_key) continue;
-    if (mapped.target_column[i] != kNoColumn) {
-      mapped.identity.push_back(i);
-    } else {
-      whole = false;
-    }
-  }
+absl::Status GeneratedOnTarget(const Relation& relation, const TargetTable& target,
+                               const std::string& column) {
+  return Errorf(
+      absl::StatusCode::kFailedPrecondition,
+      "column %s of table %s is published by the source, but the target generates it: run there ALTER "
+      "TABLE %s ALTER COLUMN %s DROP EXPRESSION;",
+      column, relation.FullName(), target.sql_name, QuoteIdentifier(column));
+}
+
+bool IsWithin(const std::vector<std::size_t>& columns, const std::vector<std::size_t>& all) {
+  return std::all_of(columns.begin(), columns.end(), [&](std::size_t column) {
+    return std::find(all.begin(), all.end(), column) != all.end();
+  });
+}
+
+// The target's key that finds a row which is known by `columns`, or nullptr.
+const std::vector<std::size_t>* KeyWithin(const MappedTable& mapped,
+                                          const std::vector<std::size_t>& columns) {
+  const auto found =
+      std::find_if(mapped.keys.begin(), mapped.keys.end(),
+                   [&](const std::vector<std::size_t>& key) { return IsWithin(key, columns); });
+  return found == mapped.keys.end() ? nullptr : &*found;
+}
+
+// Those whose columns all arrive.
+void MapKeys(MappedTable& mapped) {
   for (const UniqueKey& key : mapped.target.keys) {
     std::vector<std::size_t> published;
     for (const std::size_t column : key.columns) {
       if (mapped.published_column[column] != kNoColumn) published.push_back(mapped.published_column[column]);
     }
     if (published.size() != key.columns.size()) continue;
-    mapped.identity_is_unique =
-        mapped.identity_is_unique || std::all_of(published.begin(), published.end(), [&](std::size_t column) {
-          return std::find(mapped.identity.begin(), mapped.identity.end(), column) != mapped.identity.end();
-        });
     if (mapped.keys.empty()) mapped.first_key_is_primary = key.primary;
     mapped.keys.push_back(std::move(published));
   }
-  // A part of the identity says nothing, unless it is a key of the target by itself.
-  if (!whole && !mapped.identity_is_unique) mapped.identity.clear();
+}
+
+void MapIdentity(const Relation& relation, MappedTable& mapped) {
+  if (relation.replica_identity == ReplicaIdentity::kFull) return;
+  std::string generated;
+  for (std::size_t i = 0; i < relation.columns.size(); ++i) {
+    if (!relation.columns[i].is_key) continue;
+    if (mapped.target_column[i] != kNoColumn) {
+      mapped.identity.push_back(i);
+    } else {
+      generated += (generated.empty() ? "" : ", ") + relation.columns[i].name;
+    }
+  }
+  mapped.identity_is_unique = KeyWithin(mapped, mapped.identity) != nullptr;
+  // What is left of the identity is no key, unless it is one of the target, which then tells the rows apart
+  // that the source tells apart by what it generated. A column that is not published told rows apart that are
+  // there on the source.
+  mapped.missing_identity = mapped.source.unpublished_identity;
+  if (mapped.missing_identity.empty() && !mapped.identity_is_unique) mapped.missing_identity = generated;
+  if (mapped.missing_identity.empty()) return;
+  mapped.identity.clear();
+  mapped.identity_is_unique = false;
 }
 
 bool SameType(Oid source, const TargetColumn& target) {
@@ -78,8 +109,12 @@ void MapRowKey(const Relation& relation, MappedTable& mapped) {
     // Read as another type, two of the source's keys may be one: the texts '1' and '01' as numbers.
     if (!SameType(relation.columns[column].type_oid, target)) return;
   }
+  if (key.empty()) return;
   mapped.row_key = std::move(key);
-  mapped.rows_are_independent = !mapped.row_key.empty() && mapped.target.constraining_indexes <= 1;
+  // With one unique index alone, the key within is that index'.
+  if (mapped.target.constraining_indexes > 1) return;
+  mapped.lane_key = *KeyWithin(mapped, mapped.row_key);
+  std::sort(mapped.lane_key.begin(), mapped.lane_key.end());
 }
 
 }  // namespace
@@ -102,10 +137,13 @@ absl::Status MapColumns(const Relation& relation, MappedTable& mapped) {
     } else if (!mapped.target.columns[*column].generated) {
       mapped.target_column[i] = *column;
       mapped.published_column[*column] = i;
+    } else if (!mapped.source.generated.contains(relation.columns[i].name)) {
+      return GeneratedOnTarget(relation, mapped.target, relation.columns[i].name);
     }
   }
   if (!missing.empty()) return MissingColumns(relation, mapped.target, missing);
-  MapKeys(relation, mapped);
+  MapKeys(mapped);
+  MapIdentity(relation, mapped);
   MapRowKey(relation, mapped);
   return absl::OkStatus();
 }
@@ -127,7 +165,13 @@ absl::StatusOr<MappedTable> TableCatalog::Begin(const Relation* relation) const 
   const auto listed = options_.copied_at.find(mapped.name);
   mapped.in_scope = listed != options_.copied_at.end() || !options_.only_listed;
   if (listed != options_.copied_at.end()) mapped.applies_from = listed->second;
+  mapped.source = NotesOf(mapped.name);
   return mapped;
+}
+
+SourceNotes TableCatalog::NotesOf(const TableName& table) const {
+  const auto notes = options_.source_notes.find(table);
+  return notes == options_.source_notes.end() ? SourceNotes{} : notes->second;
 }
 
 absl::StatusOr<MappedTable> TableCatalog::BeginFollowed(const Relation* relation) const {
@@ -143,6 +187,7 @@ absl::StatusOr<MappedTable> TableCatalog::BeginFollowed(const Relation* relation
   mapped.name = table.target;
   mapped.in_scope = !table.dropped;
   mapped.applies_from = table.copied_at;
+  mapped.source = NotesOf(mapped.name);
   if (table.dropped || table.shapes.empty()) return mapped;
   std::optional<std::vector<std::string>> names = TargetColumnNames(table, *relation);
   if (names) {
@@ -234,6 +279,10 @@ void TableMap::Add(std::shared_ptr<const MappedTable> mapped) {
 
 void TableMap::Clear() {
   catalog_.Clear();
+  Forget();
+}
+
+void TableMap::Forget() {
   tables_.clear();
   latest_.clear();
   last_relation_ = nullptr;

@@ -22,6 +22,14 @@ struct ApplierOptions;
 
 inline constexpr std::size_t kNoColumn = static_cast<std::size_t>(-1);
 
+// What the source's catalog says of a table, and its relation messages do not.
+struct SourceNotes {
+  std::set<std::string> generated;  // Columns that the source generates.
+  // Columns of the replica identity that are not published, as a list for people: the rest of it does not say
+  // which row is meant.
+  std::string unpublished_identity;
+};
+
 // Indexes into Relation::columns are called "published", those into TargetTable::columns "target".
 struct MappedTable {
   const Relation* relation = nullptr;
@@ -36,6 +44,7 @@ struct MappedTable {
   // Why changes of this shape cannot be applied; nothing below is filled in then. Those that are in the copy need
   // not be.
   absl::Status unfit;
+  SourceNotes source;
 
   TargetTable target;
   // By published column: its target column, or kNoColumn where the target generates the value itself.
@@ -45,6 +54,9 @@ struct MappedTable {
   // Published columns that the source's replica identity consists of; empty for FULL and NOTHING.
   std::vector<std::size_t> identity;
   bool identity_is_unique = false;  // A key of the target lies within them.
+  // Columns of the source's identity that do not arrive, as a list for people. A key that does not arrive
+  // whole is no key: with any of them `identity` is empty.
+  std::string missing_identity;
   // The target's keys whose columns are all published, as published columns, in the order of
   // TargetTable::keys.
   std::vector<std::vector<std::size_t>> keys;
@@ -53,9 +65,10 @@ struct MappedTable {
   // bytes, other row. Empty where there are none, or where the order of changes can be seen by triggers: such
   // a table's changes are applied one by one in the source's order.
   std::vector<std::size_t> row_key;
-  // Rows with different keys do not get into each other's way, so they need no common order: nothing but
-  // row_key's index is unique.
-  bool rows_are_independent = false;
+  // The target's key within row_key. Rows that differ in it do not get into each other's way, so they need no
+  // common order: nothing but this key's index is unique. Empty where that is not so. An identity may be
+  // wider than the key: two of its rows, one after the other, are one row of the target.
+  std::vector<std::size_t> lane_key;  // Ascending.
 };
 
 // Whether the binary form of a value is the same on both sides, as far as can be told from here: a user's
@@ -63,13 +76,14 @@ struct MappedTable {
 bool SameBinaryFormat(Oid source, Oid target);
 
 // Fails with kFailedPrecondition, listing them, where published columns are missing on the target.
+// The same where the target generates a column that the source publishes and does not generate.
 absl::Status MapColumns(const Relation& relation, MappedTable& mapped);
 
 // The target's catalog as far as it was read, by relation: what the lanes of an applier share. A different
 // shape is a different Relation, so it is read anew. Thread-safe.
 class TableCatalog {
  public:
-  // Of the options copied_at, only_listed and followed count; they outlive this.
+  // Of the options copied_at, only_listed, followed and source_notes count; they outlive this.
   explicit TableCatalog(const ApplierOptions& options) : options_(options) {}
 
   // Reads tables that are likely to be met, so that the stream need not stop for each of them. What is not
@@ -87,6 +101,7 @@ class TableCatalog {
  private:
   absl::StatusOr<MappedTable> Begin(const Relation* relation) const;
   absl::StatusOr<MappedTable> BeginFollowed(const Relation* relation) const;
+  SourceNotes NotesOf(const TableName& table) const;
 
   const ApplierOptions& options_;
   absl::Mutex mutex_;
@@ -119,6 +134,8 @@ class TableMap {
   const std::set<TableName>& out_of_scope() const { return out_of_scope_; }
   // The target's tables may have changed: for all lanes, the others will find out in their turn.
   void Clear();
+  // What another lane has cleared is cleared here, too.
+  void Forget();
 
  private:
   const MappedTable* FindOther(const Relation* relation) const;

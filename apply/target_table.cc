@@ -24,7 +24,7 @@ constexpr char kColumnsSql[] =
     "SELECT a.attrelid, a.attname, a.attnum, a.atttypid, n.nspname, t.typname, a.attgenerated <> '', "
     "a.attidentity = "
     "'a', "
-    "coalesce(c.collisdeterministic, true) "
+    "coalesce(c.collisdeterministic, true), a.atttypmod "
     "FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid "
     "JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace "
     "LEFT JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation "
@@ -78,7 +78,7 @@ constexpr char kTypesSql[] =
     "SELECT t.oid, CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.typarray = t.oid) THEN 'A' "
     "  ELSE t.typtype END, CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.typelem END, t.nspname, "
     "t.typname, "
-    "  e.nspname, e.oprname, t.typarray <> 0 AND t.typdelim = ',' "
+    "  e.nspname, e.oprname, t.typarray <> 0 AND t.typdelim = ',', t.typtypmod "
     "FROM facts t LEFT JOIN LATERAL (SELECT pn.nspname, p.oprname FROM pg_catalog.pg_opclass c "
     "  JOIN pg_catalog.pg_am am ON am.oid = c.opcmethod AND am.amname IN ('btree', 'hash') "
     "  JOIN pg_catalog.pg_amop o ON o.amopfamily = c.opcfamily AND o.amoplefttype = c.opcintype "
@@ -97,6 +97,7 @@ struct TypeFacts {
   std::string sql;
   std::string equals;
   bool has_array = false;
+  int typmod = -1;  // That a domain gives to its base type.
 };
 using TypeMap = std::map<Oid, TypeFacts>;
 
@@ -122,6 +123,7 @@ TypeMap ReadTypes(const Result& rows) {
     facts.sql = QuoteName(rows.Get(row, 3), rows.Get(row, 4));
     facts.equals = OperatorSql(rows.Get(row, 5), rows.Get(row, 6));
     facts.has_array = rows.GetBool(row, 7) && facts.kind != 'A';
+    facts.typmod = static_cast<int>(rows.GetInt(row, 8));
   }
   return types;
 }
@@ -146,13 +148,31 @@ std::string EqualityOf(const TypeMap& types, Oid type) {
   }
 }
 
-Oid BaseOf(const TypeMap& types, Oid type) {
+struct BaseType {
+  Oid oid = 0;
+  int typmod = -1;
+};
+
+BaseType BaseOf(const TypeMap& types, Oid type, int typmod) {
   auto found = types.find(type);
   while (found != types.end() && found->second.kind == 'd') {
+    typmod = found->second.typmod;
     type = found->second.inner;
     found = types.find(type);
   }
-  return type;
+  return {type, typmod};
+}
+
+// "(10,2)", or nothing. Of all types that a value can be rounded to, numeric alone says that the value and
+// the rounded one are equal (1.5 and 1.50) though their texts differ. src/backend/utils/adt/numeric.c has the
+// bits.
+std::string NumericModifier(const BaseType& type) {
+  constexpr Oid kNumeric = 1700;
+  constexpr Oid kNumericArray = 1231;
+  constexpr int kHeaderBytes = 4;
+  if ((type.oid != kNumeric && type.oid != kNumericArray) || type.typmod < kHeaderBytes) return {};
+  const int bits = type.typmod - kHeaderBytes;
+  return absl::StrFormat("(%d,%d)", (bits >> 16) & 0xFFFF, ((bits & 0x7FF) ^ 1024) - 1024);
 }
 
 bool EqualIsIdentical(const TypeMap& types, Oid base_type, bool deterministic_collation) {
@@ -182,9 +202,11 @@ void ReadColumns(const Result& rows, const TypeMap& types, Readings& readings) {
     column.type_sql = QuoteName(rows.Get(row, 4), rows.Get(row, 5));
     column.generated = rows.GetBool(row, 6);
     column.identity_always = rows.GetBool(row, 7);
-    const Oid base = BaseOf(types, column.type_oid);
+    const BaseType base_type = BaseOf(types, column.type_oid, static_cast<int>(rows.GetInt(row, 9)));
+    const Oid base = base_type.oid;
     const auto facts = types.find(base);
-    column.compare_type_sql = facts == types.end() ? column.type_sql : facts->second.sql;
+    column.compare_type_sql =
+        (facts == types.end() ? column.type_sql : facts->second.sql) + NumericModifier(base_type);
     column.equals = EqualityOf(types, column.type_oid);
     column.equal_is_identical = EqualIsIdentical(types, base, rows.GetBool(row, 8));
     if (facts != types.end() && facts->second.has_array) column.array_sql = facts->second.sql + "[]";

@@ -20,7 +20,8 @@ struct TargetColumn {
   std::string sql_name;  // Quoted.
   Oid type_oid = 0;
   std::string type_sql;  // "schema"."type", without a length: a cast to it never cuts a value.
-  // The same, with the base type in place of a domain: comparing shall not check constraints.
+  // The same, with the base type in place of a domain: comparing shall not check constraints. A numeric has
+  // its precision and scale: a value is compared as it was stored.
   std::string compare_type_sql;
   bool generated = false;
   bool identity_always = false;

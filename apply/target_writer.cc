@@ -31,12 +31,12 @@ std::string_view VerbOf(EventKind kind) {
   return "change of";
 }
 
-// Refused because of the rows: bad values, constraints, a CHECK OPTION, what a trigger raises. Not: missing
-// privileges or tables, which would make every further change fail, too.
+// Refused because of the rows: bad values, constraints, a CHECK OPTION, what a trigger raises, several that
+// fit where one is meant. Not: missing privileges or tables, which would make every further change fail, too.
 bool IsAboutData(const absl::Status& error) {
   const std::string sqlstate = SqlstateOf(error);
-  return sqlstate.starts_with("22") || sqlstate.starts_with("23") || sqlstate.starts_with("44") ||
-         sqlstate.starts_with("P0");
+  return sqlstate.starts_with("21") || sqlstate.starts_with("22") || sqlstate.starts_with("23") ||
+         sqlstate.starts_with("44") || sqlstate.starts_with("P0");
 }
 
 bool Applies(const MappedTable& table, const SourceTransaction& transaction) {

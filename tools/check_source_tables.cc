@@ -2,13 +2,22 @@
 // carry.
 #include <algorithm>
 #include <array>
+#include <map>
 
+#include "apply/target_table.h"
 #include "tools/check_context.h"
 #include "tools/excluded_relations.h"
 #include "tools/quantity.h"
+#include "tools/replica_identity.h"
 
 namespace walferry {
 namespace {
+
+std::vector<TableName> ChosenTables(const CheckContext& context) {
+  std::vector<TableName> names;
+  for (const SourceTable& table : context.tables) names.push_back(table.name);
+  return names;
+}
 
 // Rows of one column as "schema.name" strings.
 std::vector<std::string> FirstColumn(const Result& rows) {
@@ -121,8 +130,9 @@ absl::StatusOr<std::vector<Identityless>> TablesWithoutIdentity(CheckContext& co
   }
   oids.push_back('}');
   // An index can be the identity if it is unique, immediate, whole, of plain columns, and all of them are NOT
-  // NULL.
-  WF_ASSIGN_OR_RETURN(const Result rows, context.source.Execute(R"(
+  // NULL. One with a generated column would not arrive whole.
+  const std::string generated = context.source.server_version() >= 120000 ? "a.attgenerated <> ''" : "false";
+  WF_ASSIGN_OR_RETURN(const Result rows, context.source.Execute(absl::StrFormat(R"(
 SELECT n.nspname, c.relname,
        coalesce(pg_catalog.pg_stat_get_tuples_updated(c.oid) + pg_catalog.pg_stat_get_tuples_deleted(c.oid), 0),
        (SELECT ic.relname
@@ -130,10 +140,12 @@ SELECT n.nspname, c.relname,
         WHERE x.indrelid = c.oid AND x.indisunique AND x.indimmediate AND x.indisvalid
           AND x.indpred IS NULL AND x.indexprs IS NULL
           AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
-                          WHERE a.attrelid = c.oid AND a.attnum = ANY (x.indkey::int2[]) AND NOT a.attnotnull)
+                          WHERE a.attrelid = c.oid AND a.attnum = ANY (x.indkey::int2[])
+                            AND (NOT a.attnotnull OR %s))
         ORDER BY x.indisprimary DESC, x.indnatts, ic.relname LIMIT 1)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = ANY ($1::oid[]) ORDER BY 3 DESC, 1, 2)",
+                                                                                generated),
                                                                 {oids}));
   std::vector<Identityless> tables;
   for (int i = 0; i < rows.rows(); ++i) {
@@ -168,6 +180,86 @@ absl::Status CheckReplicaIdentity(CheckContext& context, CheckRun& check) {
                   table.fix + ", or publish its inserts alone with --no-identity insert-only");
     }
   }
+  return absl::OkStatus();
+}
+
+// The source itself refuses such updates and deletes from version 18 on.
+absl::Status CheckWholeIdentity(CheckContext& context, CheckRun& check) {
+  WF_ASSIGN_OR_RETURN(const std::vector<PartialIdentity> partial,
+                      FindPartialIdentities(context.source, ChosenTables(context), ""));
+  if (partial.empty()) {
+    check.Pass("every replica identity is published whole");
+    return absl::OkStatus();
+  }
+  const bool refused = context.source.server_version() >= 180000;
+  for (const PartialIdentity& identity : partial) {
+    const std::string evidence = absl::StrFormat(
+        "the replica identity of %s has generated columns, which are not published (%s): %s",
+        identity.part.ToString(), identity.columns,
+        refused ? "once it is published, the source refuses updates and deletes of it to the application"
+                : "an update or delete of it does not say which row it is about, and stops the stream");
+    if (refused || identity.changes > 0) {
+      check.Block(evidence, identity.fix);
+    } else {
+      check.Warn(evidence + " (none were counted so far)", identity.fix);
+    }
+  }
+  return absl::OkStatus();
+}
+
+// "schema.name" of each chosen table with an identity of columns, and these columns.
+absl::StatusOr<std::map<TableName, std::vector<std::string>>> IdentityColumns(CheckContext& context) {
+  const std::string oids = ChosenOids(context);
+  WF_ASSIGN_OR_RETURN(const Result rows, context.source.Execute(R"(
+SELECT n.nspname, c.relname, a.attname
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_index x ON x.indrelid = c.oid
+  AND CASE c.relreplident WHEN 'd' THEN x.indisprimary WHEN 'i' THEN x.indisreplident ELSE false END
+CROSS JOIN LATERAL pg_catalog.unnest(x.indkey::int2[]) WITH ORDINALITY k (attnum, place)
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
+WHERE c.oid = ANY ($1::oid[]) AND k.place <= x.indnkeyatts ORDER BY 1, 2, k.place)",
+                                                                {oids}));
+  std::map<TableName, std::vector<std::string>> columns;
+  for (int i = 0; i < rows.rows(); ++i) {
+    columns[{std::string(rows.Get(i, 0)), std::string(rows.Get(i, 1))}].emplace_back(rows.Get(i, 2));
+  }
+  return columns;
+}
+
+// Whether the target has a key within the columns, so that it finds a row by its index, and no other.
+bool HasKeyWithin(const TargetTable& table, const std::vector<std::string>& columns) {
+  return std::any_of(table.keys.begin(), table.keys.end(), [&](const UniqueKey& key) {
+    return std::all_of(key.columns.begin(), key.columns.end(), [&](std::size_t column) {
+      const TargetColumn& of_key = table.columns[column];
+      return !of_key.generated && std::find(columns.begin(), columns.end(), of_key.name) != columns.end();
+    });
+  });
+}
+
+std::string UniqueIndexSql(const TargetTable& table, const std::vector<std::string>& columns) {
+  std::string list;
+  for (const std::string& column : columns) list += (list.empty() ? "" : ", ") + QuoteIdentifier(column);
+  return "CREATE UNIQUE INDEX ON " + table.sql_name + " (" + list + ")";
+}
+
+// Tables that the user has made.
+absl::Status CheckTargetKeys(CheckContext& context, CheckRun& check) {
+  if (context.target == nullptr || context.options.copy_schema) return absl::OkStatus();
+  WF_ASSIGN_OR_RETURN(const auto identities, IdentityColumns(context));
+  WF_ASSIGN_OR_RETURN(const auto tables, ReadTargetTables(*context.target, ChosenTables(context)));
+  bool passed = true;
+  for (const auto& [name, table] : tables) {
+    const auto identity = identities.find(name);
+    if (identity == identities.end() || HasKeyWithin(table, identity->second)) continue;
+    passed = false;
+    check.Warn(
+        absl::StrFormat("the target has no unique index of %s within the columns by which the source names "
+                        "a row (%s): each update and delete reads the whole table, and stops the stream "
+                        "where several rows fit",
+                        name.ToString(), ListSome(identity->second)),
+        "on the target: " + UniqueIndexSql(table, identity->second));
+  }
+  if (passed) check.Pass("the target finds every row by a key");
   return absl::OkStatus();
 }
 
@@ -229,6 +321,10 @@ constexpr std::array kChecks = {
     CheckDefinition{"select-privilege", CheckSide::kSource, "right to read", CheckSelect},
     CheckDefinition{"row-security", CheckSide::kSource, "row-level security", CheckRowSecurity},
     CheckDefinition{"replica-identity", CheckSide::kSource, "replica identity", CheckReplicaIdentity,
+                    CheckNeed::kStream},
+    CheckDefinition{"whole-identity", CheckSide::kSource, "whole identities", CheckWholeIdentity,
+                    CheckNeed::kStream},
+    CheckDefinition{"target-keys", CheckSide::kBoth, "keys of the target", CheckTargetKeys,
                     CheckNeed::kStream},
     CheckDefinition{"not-replicated", CheckSide::kSource, "not replicated", CheckNotCarried},
     CheckDefinition{"large-objects", CheckSide::kSource, "large objects", CheckLargeObjects},

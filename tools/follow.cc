@@ -60,6 +60,7 @@ ApplierOptions MakeApplierOptions(const FollowOptions& options, const FollowedMi
   for (const TableRecord& table : migration.recorded.tables) applier.copied_at[table.table] = table.position;
   applier.only_listed = migration.only_listed;
   applier.followed = migration.followed;
+  applier.source_notes = options.source_notes;
   applier.on_missing_row = options.on_missing_row;
   applier.on_conflict = options.on_conflict;
   applier.batch_bytes = options.batch_bytes;

@@ -25,6 +25,7 @@ struct FollowOptions {
   OnConflict on_conflict = OnConflict::kStop;
   std::size_t batch_bytes = ApplierOptions{}.batch_bytes;
   absl::Duration retry_for = absl::Minutes(10);
+  std::map<TableName, SourceNotes> source_notes;  // Filled in when the stream begins.
 };
 
 // What the end of a run is decided by. Asked on the session's thread: a short query is fine, a wait is not.

@@ -6,10 +6,12 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "apply/retry.h"
 #include "apply/sequence.h"
 #include "stream/slot.h"
 #include "tools/endpoint.h"
 #include "tools/log.h"
+#include "tools/replica_identity.h"
 #include "tools/table_match.h"
 
 namespace walferry {
@@ -197,8 +199,12 @@ absl::Status Migration::AdoptSlot(const std::string& slot, const std::string& pu
                   "publication %s has none of the chosen tables: look at --publication and --tables",
                   publication);
   }
-  WF_ASSIGN_OR_RETURN(const TablePairs pairs, ReadTablePairs(source_, target_, tables));
+  WF_ASSIGN_OR_RETURN(TablePairs pairs, ReadTablePairs(source_, target_, tables));
+  WF_RETURN_IF_ERROR(KeepPublishedColumns(source_, publication, pairs));
   WF_RETURN_IF_ERROR(CheckTablesMatch(pairs));
+  WF_ASSIGN_OR_RETURN(const std::vector<PartialIdentity> partial,
+                      FindPartialIdentities(source_, tables, publication));
+  WF_RETURN_IF_ERROR(CheckIdentitiesAreWhole(partial));
   binary_suits_ = BinarySuits(pairs);
 
   record_ = MigrationRecord{};
@@ -264,6 +270,7 @@ absl::StatusOr<FollowResult> Migration::StreamOnce(const FollowUntil& until,
   WF_ASSIGN_OR_RETURN(const RecordedCatalog recorded, Recorded());
   FollowOptions options = options_.follow;
   if (options.binary_if_it_suits) options.wishes.binary = BinarySuitsNow(recorded.tables);
+  WF_ASSIGN_OR_RETURN(options.source_notes, ReadNotesOfSource(recorded.tables));
   const FollowedMigration migration{
       .recorded = recorded,
       .followed = MakeFollowedTables(record_, recorded.tables),
@@ -292,6 +299,27 @@ bool Migration::BinarySuitsNow(const std::vector<TableRecord>& tables) {
     pairs = ReadTablePairs(source_, target_, names);
   }
   return pairs.ok() && BinarySuits(*pairs);
+}
+
+// A row is not to be looked for by a part of its identity, so a source that is away is waited for.
+absl::StatusOr<std::map<TableName, SourceNotes>> Migration::ReadNotesOfSource(
+    const std::vector<TableRecord>& tables) {
+  std::map<TableName, SourceNotes> notes;
+  WF_RETURN_IF_ERROR(RetryFor(options_.follow.retry_for, *stop_, [&]() -> absl::Status {
+    if (!source_.alive()) {
+      WF_ASSIGN_OR_RETURN(source_, Connect(Endpoint::kSource, options_.source, options_.name, stop_));
+    }
+    WF_ASSIGN_OR_RETURN(notes, ReadSourceNotes(source_, NamesOf(tables), record_.publication));
+    return absl::OkStatus();
+  }));
+  for (const auto& [table, note] : notes) {
+    if (note.unpublished_identity.empty()) continue;
+    LogWarn(
+        "the stream stops at the first update or delete of %s: its replica identity has a generated column "
+        "that is not published (%s)",
+        table.ToString(), note.unpublished_identity);
+  }
+  return notes;
 }
 
 absl::StatusOr<SequenceReport> Migration::SetAllSequences() {

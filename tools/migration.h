@@ -144,6 +144,7 @@ class Migration {
   absl::StatusOr<FollowResult> StreamOnce(const FollowUntil& until,
                                           const std::function<void(const RuntimeSnapshot&)>& watch);
   bool BinarySuitsNow(const std::vector<TableRecord>& tables);
+  absl::StatusOr<std::map<TableName, SourceNotes>> ReadNotesOfSource(const std::vector<TableRecord>& tables);
   absl::StatusOr<bool> ForeignKeysMayComeEarly();
   ConnectOptions ReplicationOptions() const;
 

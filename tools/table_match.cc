@@ -1,5 +1,7 @@
 #include "tools/table_match.h"
 
+#include <set>
+
 namespace walferry {
 namespace {
 
@@ -35,9 +37,32 @@ absl::StatusOr<TablePairs> ReadTablePairs(Connection& source, Connection& target
   return pairs;
 }
 
+absl::Status KeepPublishedColumns(Connection& source, const std::string& publication, TablePairs& tables) {
+  constexpr int kFirstVersionWithLists = 150000;
+  if (source.server_version() < kFirstVersionWithLists) return absl::OkStatus();
+  WF_ASSIGN_OR_RETURN(const Result rows, source.Execute(R"sql(
+SELECT t.schemaname, t.tablename, a.name
+FROM pg_catalog.pg_publication_tables t CROSS JOIN LATERAL pg_catalog.unnest(t.attnames) a (name)
+WHERE t.pubname = $1)sql",
+                                                        {publication}));
+  std::map<TableName, std::set<std::string>> published;
+  for (int row = 0; row < rows.rows(); ++row) {
+    published[{std::string(rows.Get(row, 0)), std::string(rows.Get(row, 1))}].emplace(rows.Get(row, 2));
+  }
+  for (auto& [table, facts] : tables.source) {
+    const auto found = published.find(table);
+    if (found == published.end()) continue;
+    std::erase_if(facts.columns,
+                  [&](const ColumnFacts& column) { return !found->second.contains(column.name); });
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckTablesMatch(const TablePairs& tables) {
   std::vector<std::string> missing_tables;
   std::vector<std::string> missing_columns;
+  std::vector<std::string> generated_columns;
+  std::string drop_expression;  // For the first of them.
   for (const auto& [table, facts] : tables.source) {
     const auto found = tables.target.find(table);
     if (found == tables.target.end()) {
@@ -45,8 +70,16 @@ absl::Status CheckTablesMatch(const TablePairs& tables) {
       continue;
     }
     for (const ColumnFacts& column : facts.columns) {
-      if (column.generated || found->second.FindColumn(column.name) != nullptr) continue;
-      missing_columns.push_back(table.ToString() + "." + column.name + " (" + column.type + ")");
+      if (column.generated) continue;
+      const ColumnFacts* const other = found->second.FindColumn(column.name);
+      if (other == nullptr) {
+        missing_columns.push_back(table.ToString() + "." + column.name + " (" + column.type + ")");
+      } else if (other->generated) {
+        generated_columns.push_back(table.ToString() + "." + column.name);
+        if (!drop_expression.empty()) continue;
+        drop_expression = absl::StrFormat("ALTER TABLE %s ALTER COLUMN %s DROP EXPRESSION",
+                                          QuoteName(table.schema, table.name), QuoteIdentifier(column.name));
+      }
     }
   }
   if (!missing_tables.empty()) {
@@ -59,6 +92,12 @@ absl::Status CheckTablesMatch(const TablePairs& tables) {
     return Errorf(absl::StatusCode::kFailedPrecondition,
                   "the target lacks %s: add it there with ALTER TABLE … ADD COLUMN first",
                   Join(missing_columns));
+  }
+  if (!generated_columns.empty()) {
+    return Errorf(absl::StatusCode::kFailedPrecondition,
+                  "the target generates %s, which the source has as plain columns: run there %s%s",
+                  Join(generated_columns), drop_expression,
+                  generated_columns.size() > 1 ? ", and likewise for the others" : "");
   }
   return absl::OkStatus();
 }

@@ -24,7 +24,11 @@ struct TablePairs {
 absl::StatusOr<TablePairs> ReadTablePairs(Connection& source, Connection& target,
                                           const std::vector<TableName>& tables);
 
-// kFailedPrecondition naming the first tables or columns that the target lacks, and what to do.
+// Leaves the source's columns that the publication has in its lists of columns.
+absl::Status KeepPublishedColumns(Connection& source, const std::string& publication, TablePairs& tables);
+
+// kFailedPrecondition naming the first tables or columns that the target lacks, or columns that it alone
+// generates, and what to do.
 absl::Status CheckTablesMatch(const TablePairs& tables);
 
 // Whether the stream's values may be asked for in binary: every published column has the same binary form on

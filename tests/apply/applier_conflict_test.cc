@@ -113,6 +113,22 @@ TEST_F(ApplierConflict, BatchesAreReplayedOneTransactionAtATime) {
   EXPECT_EQ(Count(ApplierEvent::Kind::kReplay), counters_.replays);
 }
 
+// What the target's tables were like when they were read does not decide what a conflict is.
+TEST_F(ApplierConflict, UniqueIndexThatCameMeanwhileIsReadBeforeAConflictIsOne) {
+  pair_.RunOnBoth("CREATE TABLE t (id int PRIMARY KEY, v int)");
+  BeginMigration();
+  RunningStream stream(pair_, Options(), std::nullopt);
+  ASSERT_TRUE(stream.started().ok());
+  pair_.RunOnSource("INSERT INTO t SELECT i, i FROM generate_series(1, 10) i");
+  ASSERT_TRUE(WaitUntil([&] { return Target("SELECT count(*) FROM t") == "10"; }));
+  pair_.RunOnTarget("CREATE UNIQUE INDEX t_v ON t (v)");
+  pair_.RunOnSource("UPDATE t SET v = NULL WHERE id = 1; UPDATE t SET v = 1 WHERE id = 2");
+  pair_.RunOnSource("BEGIN; UPDATE t SET v = -1 WHERE id = 3; UPDATE t SET v = 3 WHERE id = 4; COMMIT");
+  ASSERT_TRUE(WaitUntil(
+      [&] { return Target("SELECT id, v FROM t WHERE id < 5 ORDER BY id") == "1|NULL\n2|1\n3|-1\n4|3"; }));
+  EXPECT_TRUE(stream.End().ok());
+}
+
 TEST_F(ApplierConflict, ForeignKeysOfAnotherOrderDoNotMatter) {
   pair_.RunOnBoth(
       "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int REFERENCES a DEFERRABLE INITIALLY "

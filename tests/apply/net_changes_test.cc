@@ -21,6 +21,24 @@ class NetChangesTest : public ::testing::Test {
     table_ = HandMadeTable(relation_);
   }
 
+  struct Facts {
+    std::vector<std::size_t> key = {0};
+    int constraining_indexes = 1;
+    SourceNotes notes = {};
+  };
+  MappedTable Mapped(const Facts& facts) const {
+    MappedTable mapped = HandMadeTable(relation_);
+    MappedTable table;
+    table.relation = &relation_;
+    table.in_scope = true;
+    table.target = mapped.target;
+    table.target.keys = {{.primary = true, .columns = facts.key}};
+    table.target.constraining_indexes = facts.constraining_indexes;
+    table.source = facts.notes;
+    EXPECT_TRUE(MapColumns(relation_, table).ok());
+    return table;
+  }
+
   static WrittenRow Row(const std::string& text) {
     WrittenRow row;
     std::size_t at = 0;
@@ -106,6 +124,36 @@ TEST_F(NetChangesTest, TheRowKeyIsTheIdentityWhereBytesDecide) {
   other.identity.clear();
   ASSERT_TRUE(MapColumns(relation_, other).ok());
   EXPECT_TRUE(other.row_key.empty());
+}
+
+TEST_F(NetChangesTest, RowsGoToLanesByTheTargetsKeyWithinTheIdentity) {
+  EXPECT_EQ(table_.lane_key, std::vector<std::size_t>{0});
+  relation_.columns[1].is_key = true;
+  MappedTable wider = HandMadeTable(relation_);
+  EXPECT_EQ(wider.row_key, (std::vector<std::size_t>{0, 1}));
+  EXPECT_EQ(wider.lane_key, std::vector<std::size_t>{0});
+  wider = Mapped({.constraining_indexes = 2});
+  EXPECT_EQ(wider.row_key, (std::vector<std::size_t>{0, 1}));
+  EXPECT_TRUE(wider.lane_key.empty());
+}
+
+TEST_F(NetChangesTest, WithoutAWholeIdentityThereIsNoRowKey) {
+  EXPECT_TRUE(Mapped({.notes = {.generated = {}, .unpublished_identity = "x"}}).row_key.empty());
+  relation_.columns[1].is_key = true;
+  EXPECT_TRUE(Mapped({.key = {0, 2}}).row_key.empty());
+}
+
+// Two rows of the identity that are one row of the target's key, one after the other.
+TEST_F(NetChangesTest, AnIdentityThatIsWiderThanTheTargetsKeyTellsTheRowsApart) {
+  relation_.columns[1].is_key = true;
+  table_ = HandMadeTable(relation_);
+  net_.emplace(table_);
+  EXPECT_TRUE(net_->Take(Change(EventKind::kDelete, "1 x ~", "")));
+  EXPECT_TRUE(net_->Take(Change(EventKind::kInsert, "", "1 y p")));
+  EXPECT_FALSE(net_->Take(Change(EventKind::kUpdate, "1 y ~", "1 z p")));
+  EXPECT_EQ(net_->rows().size(), 2U);
+  EXPECT_EQ(net_->rows().front().effect, NetChanges::Row::Effect::kDelete);
+  EXPECT_EQ(net_->rows().back().effect, NetChanges::Row::Effect::kInsert);
 }
 
 TEST_F(NetChangesTest, UpdatesOfAnInsertedRowAreItsValues) {

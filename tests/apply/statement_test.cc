@@ -44,6 +44,7 @@ class StatementTest : public ::testing::Test {
     table.name = target_.name;
     table.in_scope = true;
     table.target = target_;
+    table.source = source_;
     if (absl::Status mapped = MapColumns(relation_, table); !mapped.ok())
       return std::string(MessageOf(mapped));
     const HandMadeTuple old_tuple(old_row);
@@ -67,6 +68,7 @@ class StatementTest : public ::testing::Test {
 
   Relation relation_;
   TargetTable target_;
+  SourceNotes source_;
   int parameters_ = 0;
   std::string key_;
 };
@@ -112,10 +114,9 @@ TEST_F(StatementTest, FullIdentityWithoutAKeyMeansOneRow) {
   target_.columns[2].equal_is_identical = false;
   EXPECT_EQ(Plan(EventKind::kDelete, OldTuple::kFull, {TextColumn("1"), NullColumn(), TextColumn("x")}, {}),
             "DELETE FROM ONLY \"s\".\"t\" WHERE ctid = (SELECT ctid FROM ONLY \"s\".\"t\" WHERE \"id\" = "
-            "$1::\"pg_catalog\".\"int4\" AND \"a\" IS NULL AND \"b\" = $2::\"pg_catalog\".\"text\" ORDER BY "
-            "((\"b\")::pg_catalog.text COLLATE pg_catalog.\"C\" = "
-            "($2::\"pg_catalog\".\"text\")::pg_catalog.text COLLATE "
-            "pg_catalog.\"C\") DESC LIMIT 1)");
+            "$1::\"pg_catalog\".\"int4\" AND \"a\" IS NOT DISTINCT FROM NULL AND \"b\" = "
+            "$2::\"pg_catalog\".\"text\" AND (\"b\")::pg_catalog.text COLLATE pg_catalog.\"C\" = "
+            "($2::\"pg_catalog\".\"text\")::pg_catalog.text COLLATE pg_catalog.\"C\" LIMIT 1)");
   EXPECT_EQ(parameters_, 2);
 }
 
@@ -141,9 +142,69 @@ TEST_F(StatementTest, TypesWithoutEqualityAreComparedAsText) {
   relation_.replica_identity = ReplicaIdentity::kFull;
   target_.keys.clear();
   target_.columns[1].equals.clear();
-  EXPECT_THAT(
-      Plan(EventKind::kDelete, OldTuple::kFull, {NullColumn(), TextColumn("{}"), UnchangedToastColumn()}, {}),
-      HasSubstr("\"id\" IS NULL AND (\"a\")::pg_catalog.text COLLATE"));
+  EXPECT_THAT(Plan(EventKind::kDelete, OldTuple::kFull, {NullColumn(), TextColumn("{}"), NullColumn()}, {}),
+              HasSubstr("\"id\" IS NOT DISTINCT FROM NULL AND (\"a\")::pg_catalog.text COLLATE"));
+}
+
+// Rows that are alike in the other columns are not the row that is meant.
+TEST_F(StatementTest, OldRowThatLeavesAValueOutIdentifiesNothing) {
+  relation_.replica_identity = ReplicaIdentity::kFull;
+  target_.keys.clear();
+  EXPECT_EQ(Plan(EventKind::kDelete, OldTuple::kFull,
+                 {TextColumn("1"), TextColumn("x"), UnchangedToastColumn()}, {}),
+            "-");
+}
+
+TEST_F(StatementTest, WhereNoKeyOfTheTargetDecidesTheTargetRefusesToChoose) {
+  target_.keys.clear();
+  EXPECT_EQ(Plan(EventKind::kDelete, OldTuple::kKey, {TextColumn("1"), NullColumn(), NullColumn()}, {}),
+            "DELETE FROM ONLY \"s\".\"t\" WHERE ctid = (SELECT ctid FROM ONLY \"s\".\"t\" WHERE \"id\" = "
+            "$1::\"pg_catalog\".\"int4\")");
+  // A key of the target that is wider than the source's identity decides no more.
+  target_.keys = {{.primary = true, .columns = {0, 1}}};
+  EXPECT_THAT(Update({TextColumn("1"), TextColumn("x"), NullColumn()}),
+              HasSubstr("WHERE ctid = (SELECT ctid"));
+}
+
+TEST_F(StatementTest, AllColumnsOfAnIdentityThatIsWiderThanTheTargetsKeyCount) {
+  relation_.columns[1].is_key = true;
+  EXPECT_EQ(Plan(EventKind::kDelete, OldTuple::kKey, {TextColumn("1"), TextColumn("x"), NullColumn()}, {}),
+            "DELETE FROM ONLY \"s\".\"t\" WHERE \"id\" = $1::\"pg_catalog\".\"int4\" AND \"a\" = "
+            "$2::\"pg_catalog\".\"text\"");
+}
+
+TEST_F(StatementTest, APartOfTheIdentityIsNoKey) {
+  source_.unpublished_identity = "le";
+  for (const bool id_is_a_key_of_the_target : {true, false}) {
+    if (!id_is_a_key_of_the_target) target_.keys.clear();
+    EXPECT_THAT(
+        Plan(EventKind::kDelete, OldTuple::kKey, {TextColumn("1"), NullColumn(), NullColumn()}, {}),
+        ::testing::AllOf(HasSubstr("a DELETE"), HasSubstr("s.t"), HasSubstr("column le of the table's"),
+                         HasSubstr("ALTER TABLE \"s\".\"t\" REPLICA IDENTITY FULL")));
+    EXPECT_THAT(Update({TextColumn("1"), TextColumn("x"), NullColumn()}),
+                HasSubstr("does not say which row"));
+    EXPECT_THAT(Plan(EventKind::kInsert, OldTuple::kNone, {}, {TextColumn("1"), NullColumn(), NullColumn()}),
+                HasSubstr("INSERT INTO"));
+  }
+  relation_.replica_identity = ReplicaIdentity::kFull;
+  EXPECT_THAT(Plan(EventKind::kDelete, OldTuple::kFull, {TextColumn("1"), NullColumn(), NullColumn()}, {}),
+              HasSubstr("\"a\" IS NOT DISTINCT FROM NULL"));
+}
+
+TEST_F(StatementTest, AKeyThatTheTargetGeneratesDoesNotArrive) {
+  relation_.columns[1].is_key = true;
+  target_.columns[1].generated = true;
+  source_.generated = {"a"};
+  target_.keys = {{.primary = true, .columns = {0, 1}}};
+  EXPECT_THAT(Update({TextColumn("1"), TextColumn("x"), NullColumn()}), HasSubstr("column a of the table's"));
+  // What is left of it is a key of the target.
+  target_.keys.push_back({.primary = false, .columns = {0}});
+  EXPECT_EQ(Update({TextColumn("1"), TextColumn("x"), NullColumn()}),
+            "UPDATE ONLY \"s\".\"t\" SET \"b\" = $1 WHERE \"id\" = $2::\"pg_catalog\".\"int4\"");
+  target_.keys.pop_back();
+  relation_.replica_identity = ReplicaIdentity::kFull;
+  EXPECT_THAT(Plan(EventKind::kDelete, OldTuple::kFull, {TextColumn("1"), TextColumn("x"), NullColumn()}, {}),
+              HasSubstr("WHERE \"id\" = $1::\"pg_catalog\".\"int4\" AND \"b\" IS NOT DISTINCT"));
 }
 
 TEST_F(StatementTest, IdentityAlwaysIsReplacedOnlyWhenItMayChange) {
@@ -162,8 +223,17 @@ TEST_F(StatementTest, IdentityAlwaysIsReplacedOnlyWhenItMayChange) {
               HasSubstr("UPDATE ONLY \"s\".\"t\" SET \"a\" = $1, \"b\" = $2 WHERE"));
 }
 
-TEST_F(StatementTest, GeneratedTargetColumnsAreLeftOut) {
+TEST_F(StatementTest, ColumnThatOnlyTheTargetGeneratesIsRefused) {
   target_.columns[2].generated = true;
+  EXPECT_EQ(
+      Plan(EventKind::kInsert, OldTuple::kNone, {}, {TextColumn("1"), NullColumn(), TextColumn("x")}),
+      "column b of table s.t is published by the source, but the target generates it: run there ALTER TABLE "
+      "\"s\".\"t\" ALTER COLUMN \"b\" DROP EXPRESSION;");
+}
+
+TEST_F(StatementTest, ColumnsThatBothSidesGenerateAreLeftOut) {
+  target_.columns[2].generated = true;
+  source_.generated = {"b"};
   EXPECT_THAT(Plan(EventKind::kInsert, OldTuple::kNone, {}, {TextColumn("1"), NullColumn(), TextColumn("x")}),
               HasSubstr("(\"id\", \"a\") OVERRIDING"));
 }

@@ -143,6 +143,53 @@ TEST_F(Check, DeferrablePrimaryKeyIsNoIdentity) {
   EXPECT_THAT(Run().Complaints(), ::testing::Contains("replica-identity"));
 }
 
+TEST_F(Check, IdentityWithAGeneratedColumnIsNamedWithTheWayOut) {
+  const auto updates = [&](const std::string& table) {
+    return QueryText(pair_.source(),
+                     "select n_tup_upd from pg_stat_user_tables where relname = '" + table + "'");
+  };
+  pair_.RunOnSource(
+      "create table acc (tenant int, email text not null, le text generated always as (lower(email)) stored, "
+      "primary "
+      "key (tenant, le)); create unique index acc_le on acc (le, tenant);"
+      "create table plain (id int primary key, g int generated always as (id) stored);"
+      "create table quiet (like acc including all)");
+  EXPECT_THAT(
+      Expect(Run({"--tables", "public.acc"}), "whole-identity", "WARN").at("evidence").get<std::string>(),
+      AllOf(HasSubstr("public.acc"), HasSubstr("(le)"), HasSubstr("stops the stream")));
+  Expect(Run({"--tables", "public.plain"}), "whole-identity", "PASS");
+  pair_.RunOnSource("insert into acc values (1, 'A'); update acc set email = 'B'");
+  ASSERT_TRUE(WaitUntil([&] { return updates("acc") == "1"; }));
+  const json check = ExpectBlock(Run({"--tables", "public.acc"}), "whole-identity");
+  EXPECT_EQ(check.at("fix"), "ALTER TABLE \"public\".\"acc\" REPLICA IDENTITY FULL");
+  EXPECT_EQ(Run().Of("whole-identity").size(), 2U);
+  pair_.RunOnSource("create unique index acc_email on acc (tenant, email)");
+  const json other = ExpectBlock(Run({"--tables", "public.acc"}), "whole-identity");
+  EXPECT_EQ(other.at("fix"), "ALTER TABLE \"public\".\"acc\" REPLICA IDENTITY USING INDEX \"acc_email\"");
+  pair_.RunOnSource(other.at("fix"));
+  Expect(Run({"--tables", "public.acc"}), "whole-identity", "PASS");
+}
+
+TEST_F(Check, IndexWithAGeneratedColumnIsNotOfferedAsIdentity) {
+  pair_.RunOnSource(
+      "create table t (a int, g int generated always as (a) stored not null); create unique index t_g on t "
+      "(g)");
+  EXPECT_EQ(Expect(Run(), "replica-identity", "WARN").at("fix"),
+            "ALTER TABLE \"public\".\"t\" REPLICA IDENTITY FULL");
+}
+
+TEST_F(Check, TargetWithoutAKeyWithinTheIdentityIsAWarning) {
+  pair_.RunOnSource(
+      "create table t (id int primary key, tenant int); create table f (a int); alter table f replica "
+      "identity full");
+  pair_.RunOnTarget("create table t (id int, tenant int, primary key (id, tenant)); create table f (a int)");
+  const json check = Expect(Run({"--schema", "none"}), "target-keys", "WARN");
+  EXPECT_THAT(check.at("evidence").get<std::string>(), AllOf(HasSubstr("public.t"), HasSubstr("(id)")));
+  EXPECT_EQ(check.at("fix"), "on the target: CREATE UNIQUE INDEX ON \"public\".\"t\" (\"id\")");
+  pair_.RunOnTarget("CREATE UNIQUE INDEX ON \"public\".\"t\" (\"id\")");
+  Expect(Run({"--schema", "none"}), "target-keys", "PASS");
+}
+
 TEST_F(Check, TargetTablesMustNotBeThereOrMustBeEmpty) {
   pair_.RunOnBoth("create table t (id int primary key)");
   ExpectBlock(Run(), "tables-exist");

@@ -1,0 +1,150 @@
+// Tested by tests/servers/key_test.cc and tests/tools/check_test.cc.
+#include "tools/replica_identity.h"
+
+#include <functional>
+
+#include "apply/parameter_rows.h"
+#include "stream/quote.h"
+
+namespace walferry {
+namespace {
+
+constexpr int kFirstVersionWithGenerated = 120000;
+// From this version on a publication may carry generated columns, and the source refuses updates and deletes
+// of a table whose identity has one that is not published (REPLICA IDENTITY FULL: all that it has).
+constexpr int kFirstVersionThatPublishesThem = 180000;
+
+// %s: the names, whether generated columns of FULL count, and the condition that a column is published. $1:
+// the publication. A partition's own identity decides what the stream says of its rows.
+constexpr char kPartialSql[] = R"sql(
+SELECT w.schema_name, w.table_name, pn.nspname, part.relname,
+       pg_catalog.string_agg(a.attname::text, ', ' ORDER BY a.attnum),
+       (SELECT ic.relname
+        FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class ic ON ic.oid = x.indexrelid
+        WHERE x.indrelid = part.oid AND x.indisunique AND x.indimmediate AND x.indisvalid
+          AND x.indpred IS NULL AND x.indexprs IS NULL
+          AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute o
+                          WHERE o.attrelid = part.oid AND o.attnum = ANY (x.indkey::int2[])
+                            AND (NOT o.attnotnull OR o.attgenerated <> ''))
+        ORDER BY x.indnatts, ic.relname LIMIT 1),
+       coalesce(pg_catalog.pg_stat_get_tuples_updated(part.oid)
+                + pg_catalog.pg_stat_get_tuples_deleted(part.oid), 0)
+FROM (VALUES %s) w (schema_name, table_name)
+JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema_name::name
+JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.table_name::name
+CROSS JOIN LATERAL (SELECT c.oid UNION SELECT t.relid FROM pg_catalog.pg_partition_tree(c.oid) t) tree (oid)
+JOIN pg_catalog.pg_class part ON part.oid = tree.oid
+JOIN pg_catalog.pg_namespace pn ON pn.oid = part.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = part.oid AND NOT a.attisdropped AND a.attgenerated <> ''
+WHERE CASE part.relreplident WHEN 'f' THEN %s ELSE EXISTS (
+        SELECT FROM pg_catalog.pg_index x
+        CROSS JOIN LATERAL pg_catalog.unnest(x.indkey::int2[]) WITH ORDINALITY k (attnum, place)
+        WHERE x.indrelid = part.oid AND k.place <= x.indnkeyatts AND k.attnum = a.attnum
+          AND CASE part.relreplident WHEN 'd' THEN x.indisprimary WHEN 'i' THEN x.indisreplident ELSE false END) END
+  AND NOT %s
+  AND ($1 = '' OR EXISTS (SELECT FROM pg_catalog.pg_publication p
+                          WHERE p.pubname = $1 AND (p.pubupdate OR p.pubdelete)))
+GROUP BY w.schema_name, w.table_name, pn.nspname, part.relname, part.oid
+ORDER BY 1, 2, 3, 4)sql";
+
+constexpr char kIsPublished[] = R"sql(
+  EXISTS (SELECT FROM pg_catalog.pg_publication_tables pt
+          WHERE pt.pubname = $1 AND pt.schemaname = w.schema_name AND pt.tablename = w.table_name
+            AND a.attname = ANY (pt.attnames)))sql";
+
+// %s: the names, and the condition that a column is published.
+constexpr char kGeneratedSql[] = R"sql(
+SELECT w.schema_name, w.table_name, a.attname
+FROM (VALUES %s) w (schema_name, table_name)
+JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema_name::name
+JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.table_name::name
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped AND a.attgenerated <> ''
+WHERE %s)sql";
+
+TableName NameAt(const Result& rows, int row, int column) {
+  return {std::string(rows.Get(row, column)), std::string(rows.Get(row, column + 1))};
+}
+
+std::string FixFor(const Result& rows, int row, int server_version) {
+  const std::string table = QuoteName(rows.Get(row, 2), rows.Get(row, 3));
+  if (!rows.IsNull(row, 5)) {
+    return "ALTER TABLE " + table + " REPLICA IDENTITY USING INDEX " + QuoteIdentifier(rows.Get(row, 5));
+  }
+  if (server_version < kFirstVersionThatPublishesThem)
+    return "ALTER TABLE " + table + " REPLICA IDENTITY FULL";
+  return "make a unique index of plain columns that are NOT NULL, then ALTER TABLE " + table +
+         " REPLICA IDENTITY USING INDEX it (FULL does not do: it takes in the generated columns)";
+}
+
+// Asks for some of the tables at a time. sql: for a number of them.
+absl::Status AskFor(Connection& source, const std::vector<TableName>& tables, const std::string& publication,
+                    const std::function<std::string(std::size_t)>& sql,
+                    const std::function<void(const Result&, int)>& take_row) {
+  for (std::size_t begin = 0; begin < tables.size(); begin += kRowsPerStatement) {
+    const std::size_t end = std::min(tables.size(), begin + kRowsPerStatement);
+    std::vector<Parameter> parameters = {publication};
+    for (std::size_t i = begin; i < end; ++i) {
+      parameters.insert(parameters.end(), {tables[i].schema, tables[i].name});
+    }
+    WF_ASSIGN_OR_RETURN(const Result rows, source.Execute(sql(end - begin), parameters));
+    for (int row = 0; row < rows.rows(); ++row) take_row(rows, row);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<PartialIdentity>> FindPartialIdentities(Connection& source,
+                                                                   const std::vector<TableName>& tables,
+                                                                   const std::string& publication) {
+  std::vector<PartialIdentity> partial;
+  const int version = source.server_version();
+  if (version < kFirstVersionWithGenerated) return partial;
+  const bool publishes = version >= kFirstVersionThatPublishesThem;
+  const auto sql = [&](std::size_t count) {
+    return absl::StrFormat(kPartialSql, ParameterRows(count, 2, 2), publishes ? "true" : "false",
+                           publishes ? kIsPublished : "false");
+  };
+  WF_RETURN_IF_ERROR(AskFor(source, tables, publication, sql, [&](const Result& rows, int row) {
+    partial.push_back({.table = NameAt(rows, row, 0),
+                       .part = NameAt(rows, row, 2),
+                       .columns = std::string(rows.Get(row, 4)),
+                       .fix = FixFor(rows, row, version),
+                       .changes = rows.GetInt(row, 6)});
+  }));
+  return partial;
+}
+
+absl::Status CheckIdentitiesAreWhole(const std::vector<PartialIdentity>& partial) {
+  if (partial.empty()) return absl::OkStatus();
+  const PartialIdentity& first = partial.front();
+  return Errorf(
+      absl::StatusCode::kFailedPrecondition,
+      "the replica identity of %s has generated columns that are not published (%s), so its updates and "
+      "deletes do not say which row they are about%s: run on the source %s; and begin with a new slot",
+      first.part.ToString(), first.columns,
+      partial.size() > 1 ? absl::StrFormat(", and so has that of %d more", partial.size() - 1) : "",
+      first.fix);
+}
+
+absl::StatusOr<std::map<TableName, SourceNotes>> ReadSourceNotes(Connection& source,
+                                                                 const std::vector<TableName>& tables,
+                                                                 const std::string& publication) {
+  std::map<TableName, SourceNotes> notes;
+  WF_ASSIGN_OR_RETURN(const std::vector<PartialIdentity> partial,
+                      FindPartialIdentities(source, tables, publication));
+  for (const PartialIdentity& identity : partial) {
+    notes[identity.table].unpublished_identity = identity.columns;
+  }
+  // Before, what is published is not generated; what was generated a moment ago may be plain by now.
+  if (source.server_version() < kFirstVersionThatPublishesThem) return notes;
+  const auto sql = [](std::size_t count) {
+    return absl::StrFormat(kGeneratedSql, ParameterRows(count, 2, 2), kIsPublished);
+  };
+  WF_RETURN_IF_ERROR(AskFor(source, tables, publication, sql, [&](const Result& rows, int row) {
+    notes[NameAt(rows, row, 0)].generated.emplace(rows.Get(row, 2));
+  }));
+  return notes;
+}
+
+}  // namespace walferry
