@@ -46,6 +46,7 @@ class CopyWorker {
   absl::Status ConnectTarget(const TableCopyPlan& plan);
   absl::Status BeginOnSource();
   absl::Status TryBeginTable(const TableCopyPlan& plan);
+  absl::Status LockSource(const std::vector<const TableCopyPlan*>& tables);
   absl::Status TryCopy(const Work& work, std::vector<Copied>& copied);
   absl::StatusOr<bool> IsDone(const Work& work);
   // In the transaction of the rows: whether they may go in frozen.
@@ -69,6 +70,7 @@ class CopyWorker {
   const StopSignal& stop_;
   std::optional<Connection> source_;
   bool source_is_begun_ = false;
+  bool lock_is_told_ = false;
   std::optional<Connection> target_;
   std::int64_t done_bytes_ = 0;  // Of the work at hand.
   std::int64_t told_bytes_ = 0;

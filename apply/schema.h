@@ -9,6 +9,7 @@
 
 #include "apply/state.h"
 #include "stream/connection.h"
+#include "stream/lock_retry.h"
 #include "stream/stop_signal.h"
 
 namespace walferry {
@@ -26,6 +27,7 @@ struct SchemaDumpOptions {
   // Tables left out by the user's choice (--tables, --exclude-tables), with everything that belongs to them.
   std::vector<TableName> excluded_tables;
   bool keep_owners = true;  // Else --no-owner --no-privileges.
+  LockRetry lock_retry;     // For the locks that pg_dump takes, and what else passes by itself.
 };
 
 // Runs the pg_dump whose version fits the source (PATH and Debian's /usr/lib/postgresql/N/bin are searched).

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "apply/dump_program.h"
+#include "apply/dump_session.h"
 #include "apply/schema.h"
 #include "apply/schema_script.h"
 #include "stream/snapshot.h"
@@ -69,9 +70,9 @@ absl::StatusOr<Dependents> FindDependents(const SchemaDumpOptions& options, cons
 // One section of the schema, as entries.
 absl::StatusOr<std::vector<ScriptEntry>> DumpSection(const std::string& program,
                                                      const SchemaDumpOptions& options,
+                                                     const ChildConninfo& conninfo,
                                                      const Dependents& dependents, std::string_view section,
                                                      const StopSignal& stop) {
-  WF_ASSIGN_OR_RETURN(const ChildConninfo conninfo, ConninfoForChild(options.source));
   std::vector<std::string> argv = {program,
                                    "--schema-only",
                                    "--encoding=UTF8",  // As all our sessions; else it is the database's.
@@ -89,9 +90,11 @@ absl::StatusOr<std::vector<ScriptEntry>> DumpSection(const std::string& program,
       argv.push_back("--exclude-table=" + QuoteName(table.schema, table.name));
   }
   argv.push_back("--dbname=" + conninfo.conninfo);
-  std::vector<std::pair<std::string, std::string>> environment = {{"PGAPPNAME", "walferry"}};
+  std::vector<std::pair<std::string, std::string>> environment = {{"PGAPPNAME", "walferry"}, {"LC_ALL", "C"}};
   if (!conninfo.password.empty()) environment.emplace_back("PGPASSWORD", conninfo.password);
-  WF_ASSIGN_OR_RETURN(const std::string script, RunForOutput(argv, environment, stop));
+  WF_ASSIGN_OR_RETURN(const std::string script,
+                      RunDump(argv, environment, options.source, options.lock_retry, stop));
+  WF_RETURN_IF_ERROR(CheckScriptSettings(script));
   return SplitScript(script);
 }
 
@@ -101,10 +104,11 @@ absl::StatusOr<SchemaDump> DumpSchema(const SchemaDumpOptions& options, int sour
                                       const StopSignal& stop) {
   WF_ASSIGN_OR_RETURN(const std::string program, FindDumpProgram(source_version));
   WF_ASSIGN_OR_RETURN(Dependents dependents, FindDependents(options, stop));
+  WF_ASSIGN_OR_RETURN(const ChildConninfo conninfo, DumpConninfo(options.source, stop));
   WF_ASSIGN_OR_RETURN(const std::vector<ScriptEntry> pre_data,
-                      DumpSection(program, options, dependents, "pre-data", stop));
+                      DumpSection(program, options, conninfo, dependents, "pre-data", stop));
   WF_ASSIGN_OR_RETURN(std::vector<ScriptEntry> post_data,
-                      DumpSection(program, options, dependents, "post-data", stop));
+                      DumpSection(program, options, conninfo, dependents, "post-data", stop));
   std::erase_if(post_data, [&](const ScriptEntry& entry) {
     return entry.type == "FK CONSTRAINT" && dependents.foreign_keys.contains({entry.schema, entry.name});
   });

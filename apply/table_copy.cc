@@ -13,6 +13,7 @@
 #include "apply/position.h"
 #include "apply/retry.h"
 #include "apply/workers.h"
+#include "stream/session_settings.h"
 #include "stream/snapshot.h"
 
 namespace walferry {
@@ -171,7 +172,7 @@ absl::StatusOr<std::vector<TableCopyPlan>> MakePlans(const TableCopyOptions& opt
   }
   WF_ASSIGN_OR_RETURN(Connection source, Connection::Open({.conninfo = options.source,
                                                            .application_name = options.application_name,
-                                                           .settings = {},
+                                                           .settings = {{"lock_timeout", kSourceLockTimeout}},
                                                            .stop = &stop}));
   WF_RETURN_IF_ERROR(BeginInSnapshot(source, options.snapshot));
   return PlanCopy(source, target, tables, options);

@@ -64,7 +64,7 @@ absl::StatusOr<bool> PublicationExists(Connection& source, const std::string& na
 }
 
 absl::Status CreatePublication(Connection& source, const std::string& name,
-                               const std::vector<TableName>& tables, bool via_root) {
+                               const std::vector<TableName>& tables, bool via_root, const LockRetry& retry) {
   std::string sql = "CREATE PUBLICATION " + QuoteIdentifier(name);
   if (!tables.empty()) sql += " FOR TABLE " + TableList(tables, "ONLY ");
   if (via_root) {
@@ -73,7 +73,7 @@ absl::Status CreatePublication(Connection& source, const std::string& name,
     }
     sql += " WITH (publish_via_partition_root = true)";
   }
-  const absl::Status created = source.Execute(sql).status();
+  const absl::Status created = ExecuteWithLockRetry(source, sql, tables, kAgainstShareUpdateExclusive, retry);
   if (SqlstateOf(created) == "42501") return ExplainDenied(source, created, tables);
   return Annotate(created, "creating publication " + name);
 }
@@ -92,8 +92,8 @@ absl::StatusOr<std::vector<TableName>> PublishedTables(Connection& source, const
 }
 
 absl::Status DropPublication(Connection& source, const std::string& name) {
-  return Annotate(source.Execute("DROP PUBLICATION IF EXISTS " + QuoteIdentifier(name)).status(),
-                  "dropping publication " + name);
+  const std::string sql = "DROP PUBLICATION IF EXISTS " + QuoteIdentifier(name);
+  return Annotate(ExecuteWithLockRetry(source, sql, {}, "{}", {}), "dropping publication " + name);
 }
 
 }  // namespace walferry

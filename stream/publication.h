@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "stream/connection.h"
+#include "stream/lock_retry.h"
 
 namespace walferry {
 
@@ -21,8 +22,11 @@ absl::StatusOr<bool> PublicationExists(Connection& source, const std::string& na
 // CREATE PUBLICATION name FOR TABLE ONLY …, for an explicit list (FOR ALL TABLES would break the source
 // application's updates of tables without a replica identity, also of later ones). Needs CREATE on the
 // database and ownership of the tables. Partitioned tables: the leaves are what is published unless via_root.
+// Tables are locked for a moment, against other DDL and vacuum: where one cannot be had within seconds, it is
+// tried again (lock_retry.h).
 absl::Status CreatePublication(Connection& source, const std::string& name,
-                               const std::vector<TableName>& tables, bool via_root);
+                               const std::vector<TableName>& tables, bool via_root,
+                               const LockRetry& retry = {});
 
 // What it publishes, as the stream will name it: pg_publication_tables.
 absl::StatusOr<std::vector<TableName>> PublishedTables(Connection& source, const std::string& name);
