@@ -1,4 +1,4 @@
-// Tested by tests/stream/synchronous_standby_test.cc
+// Tested by tests/stream/session_settings_test.cc and tests/stream/session_refusal_test.cc
 #include "stream/synchronous_standby.h"
 
 #include <cctype>
