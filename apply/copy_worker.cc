@@ -73,6 +73,15 @@ std::optional<TableName> RewrittenTable(const absl::Status& status) {
   return TableName{std::string(*schema), std::string(*name)};
 }
 
+absl::Status NameLockHolder(Connection& source, const std::vector<TableName>& tables,
+                            const absl::Status& status) {
+  if (!IsLockNotAvailable(status)) return status;
+  WF_RETURN_IF_ERROR(source.Execute("ROLLBACK").status());
+  WF_ASSIGN_OR_RETURN(const std::string holder, DescribeLockHolder(source, tables, kAgainstAccessShare));
+  if (holder.empty()) return status;
+  return WithSqlstate(absl::UnavailableError(holder), SqlstateOf(status));
+}
+
 absl::Status CopyWorker::ConnectTarget(const TableCopyPlan& plan) {
   if (target_.has_value()) return absl::OkStatus();
   // With state, completion is read back from the target in the end (CopyTables), so a commit need not wait
@@ -200,13 +209,13 @@ absl::StatusOr<bool> CopyWorker::IsDone(const Work& work) {
 absl::Status CopyWorker::LockSource(const std::vector<const TableCopyPlan*>& tables) {
   const absl::Status locked = LockUnlessRewritten(*source_, tables);
   if (!IsLockNotAvailable(locked)) return locked;
-  WF_RETURN_IF_ERROR(source_->Execute("ROLLBACK").status());
   std::vector<TableName> names;
   for (const TableCopyPlan* plan : tables) names.push_back(plan->record.table);
-  WF_ASSIGN_OR_RETURN(const std::string holder, DescribeLockHolder(*source_, names, kAgainstAccessShare));
-  if (holder.empty()) return locked;
-  if (!std::exchange(lock_is_told_, true) && options_.waiting) options_.waiting(holder + ": trying again");
-  return WithSqlstate(absl::UnavailableError(holder), SqlstateOf(locked));
+  const absl::Status named = NameLockHolder(*source_, names, locked);
+  if (!std::exchange(lock_is_told_, true) && options_.waiting) {
+    options_.waiting(std::string(MessageOf(named)) + ": trying again");
+  }
+  return named;
 }
 
 absl::Status CopyWorker::TryCopy(const Work& work, std::vector<Copied>& copied) {

@@ -13,6 +13,11 @@
 
 namespace walferry {
 
+// An error of a transaction on the source: where a lock was not to be had in time, with who holds it, as
+// kUnavailable; any other as it is. Ends the transaction.
+absl::Status NameLockHolder(Connection& source, const std::vector<TableName>& tables,
+                            const absl::Status& status);
+
 // Not thread-safe: each belongs to one thread. Options, progress and stop must outlive it.
 class CopyWorker {
  public:

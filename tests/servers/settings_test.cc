@@ -19,7 +19,7 @@ CREATE TABLE lone (m money, a text[]); ALTER TABLE lone REPLICA IDENTITY FULL;
 constexpr const char* kRows = R"sql(
 INSERT INTO t SELECT n, (n * 1234.56)::numeric::money, ARRAY[NULL, (0 - n)::numeric::money], ARRAY[NULL, 'NULL', 'x\y', ''],
   'a<b/>c', '\x00275cff', 1.1754944e-38, 0.1 + n, '-1 year 2 mons -3 days +04:05:06.789', '2024-01-02', '2024-01-02 03:04:05.678',
-  '2024-06-30 23:00+00', '12:00+05:45', '[2024-01-02 00:00+00,)', 'c:\temp''s', ROW((n)::numeric::money, '\x5c', ARRAY[NULL, 'q']),
+  '2024-06-30 23:00+00', '12:00+05:45', '[2024-01-02 00:00+00,)', 'c:\temp''s', ROW(n::numeric::money, '\x5c'::bytea, ARRAY[NULL, 'q'])::pair,
   1.50, 'timestamptz' FROM generate_series($1, $1 + 1) n;
 INSERT INTO keyed SELECT (n * 1000.25)::numeric::money, '-1 day +02:00', '2024-03-31 01:30+00', '\x5c27', n FROM generate_series($1, $1 + 1) n;
 INSERT INTO lone VALUES ($1::numeric::money, ARRAY[NULL, 'a']);
@@ -99,7 +99,7 @@ class Settings : public MigrationTest {
     EXPECT_EQ(Run("verify", user, {}).exit_code, 4);
     RunOnTarget("UPDATE t SET m = m - '0.01'::money WHERE id = 1");
     Succeed("cutover", user, {"--fence", "none"});
-    ExpectSame("SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef");
+    ExpectSame("SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = 'public.t'::regclass");
   }
   void ExpectSameRows() {
     ExpectEqualContent(pair_);

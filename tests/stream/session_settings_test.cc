@@ -65,6 +65,7 @@ class SessionSettings : public DatabaseTest {
   }
   // Its value as the server shows it.
   std::string Shown(const SessionSetting& setting) {
+    if (*setting.value == '\0') return "\"\"";
     return std::string(
         Must(admin_.Execute("SELECT set_config($1, $2, true)", {setting.name, setting.value})).Get(0, 0));
   }
