@@ -6,6 +6,8 @@
 #include "apply/parameter_rows.h"
 #include "apply/replica_role.h"
 #include "apply/retry.h"
+#include "stream/lock_retry.h"
+#include "stream/session_settings.h"
 #include "stream/snapshot.h"
 
 namespace walferry {
@@ -71,6 +73,15 @@ std::optional<TableName> RewrittenTable(const absl::Status& status) {
   return TableName{std::string(*schema), std::string(*name)};
 }
 
+absl::Status NameLockHolder(Connection& source, const std::vector<TableName>& tables,
+                            const absl::Status& status) {
+  if (!IsLockNotAvailable(status)) return status;
+  WF_RETURN_IF_ERROR(source.Execute("ROLLBACK").status());
+  WF_ASSIGN_OR_RETURN(const std::string holder, DescribeLockHolder(source, tables, kAgainstAccessShare));
+  if (holder.empty()) return status;
+  return WithSqlstate(absl::UnavailableError(holder), SqlstateOf(status));
+}
+
 absl::Status CopyWorker::ConnectTarget(const TableCopyPlan& plan) {
   if (target_.has_value()) return absl::OkStatus();
   // With state, completion is read back from the target in the end (CopyTables), so a commit need not wait
@@ -90,7 +101,7 @@ absl::Status CopyWorker::BeginOnSource() {
   if (!source_.has_value()) {
     WF_ASSIGN_OR_RETURN(source_, Connection::Open({.conninfo = options_.source,
                                                    .application_name = options_.application_name,
-                                                   .settings = {},
+                                                   .settings = {{"lock_timeout", kSourceLockTimeout}},
                                                    .stop = &stop_}));
   }
   return BeginInSnapshot(*source_, options_.snapshot);
@@ -169,6 +180,7 @@ absl::StatusOr<bool> CopyWorker::PrepareWholeTable(const TableCopyPlan& plan) {
 absl::StatusOr<std::vector<CopyWorker::Copied>> CopyWorker::Copy(const Work& work) {
   std::vector<Copied> copied;
   unanswered_.reset();
+  lock_is_told_ = false;
   told_bytes_ = 0;
   const absl::Status status = RetryFor(options_.retry_for, stop_, [&] {
     copied.clear();
@@ -192,6 +204,20 @@ absl::StatusOr<bool> CopyWorker::IsDone(const Work& work) {
   return CopyRangeIsDone(*target_, options_.migration, first.record.table, static_cast<int>(work.range));
 }
 
+// Behind a session that holds a table for long, others would wait for our request: it is given up after
+// seconds, and comes again with the next attempt.
+absl::Status CopyWorker::LockSource(const std::vector<const TableCopyPlan*>& tables) {
+  const absl::Status locked = LockUnlessRewritten(*source_, tables);
+  if (!IsLockNotAvailable(locked)) return locked;
+  std::vector<TableName> names;
+  for (const TableCopyPlan* plan : tables) names.push_back(plan->record.table);
+  const absl::Status named = NameLockHolder(*source_, names, locked);
+  if (!std::exchange(lock_is_told_, true) && options_.waiting) {
+    options_.waiting(std::string(MessageOf(named)) + ": trying again");
+  }
+  return named;
+}
+
 absl::Status CopyWorker::TryCopy(const Work& work, std::vector<Copied>& copied) {
   WF_RETURN_IF_ERROR(ConnectTarget(*work.tables.front()));
   if (unanswered_.has_value()) {
@@ -205,7 +231,7 @@ absl::Status CopyWorker::TryCopy(const Work& work, std::vector<Copied>& copied) 
     unanswered_.reset();
   }
   WF_RETURN_IF_ERROR(BeginOnSource());
-  WF_RETURN_IF_ERROR(LockUnlessRewritten(*source_, work.tables));
+  WF_RETURN_IF_ERROR(LockSource(work.tables));
   WF_RETURN_IF_ERROR(target_->Execute("BEGIN").status());
   for (const TableCopyPlan* plan : work.tables) {
     WF_ASSIGN_OR_RETURN(const Copied table, CopyTable(*plan, work.range));

@@ -13,6 +13,11 @@
 
 namespace walferry {
 
+// An error of a transaction on the source: where a lock was not to be had in time, with who holds it, as
+// kUnavailable; any other as it is. Ends the transaction.
+absl::Status NameLockHolder(Connection& source, const std::vector<TableName>& tables,
+                            const absl::Status& status);
+
 // Not thread-safe: each belongs to one thread. Options, progress and stop must outlive it.
 class CopyWorker {
  public:
@@ -46,6 +51,7 @@ class CopyWorker {
   absl::Status ConnectTarget(const TableCopyPlan& plan);
   absl::Status BeginOnSource();
   absl::Status TryBeginTable(const TableCopyPlan& plan);
+  absl::Status LockSource(const std::vector<const TableCopyPlan*>& tables);
   absl::Status TryCopy(const Work& work, std::vector<Copied>& copied);
   absl::StatusOr<bool> IsDone(const Work& work);
   // In the transaction of the rows: whether they may go in frozen.
@@ -69,6 +75,7 @@ class CopyWorker {
   const StopSignal& stop_;
   std::optional<Connection> source_;
   bool source_is_begun_ = false;
+  bool lock_is_told_ = false;
   std::optional<Connection> target_;
   std::int64_t done_bytes_ = 0;  // Of the work at hand.
   std::int64_t told_bytes_ = 0;

@@ -61,14 +61,14 @@ int MajorVersionInPath(const StopSignal& stop) {
                                    : LeadingNumber(std::string_view(*version).substr(name + kName.size()));
 }
 
-// pg_dump tells of its errors in words alone. Those of a server that ended the connection, and of a deadlock
-// with a transaction of the application that locks tables in another order, pass by themselves; a snapshot
-// whose exporter's connection was lost does not come back.
+// pg_dump tells of its errors in words alone. Those of a server that ended the connection, of a deadlock
+// with a transaction of the application that locks tables in another order, and of a lock that was not to be
+// had in time pass by themselves; a snapshot whose exporter's connection was lost does not come back.
 absl::StatusCode CodeOfFailure(std::string_view said) {
   if (said.find("invalid snapshot identifier") != said.npos) return absl::StatusCode::kAborted;
   for (const std::string_view passing :
-       {"deadlock detected", "terminating connection", "server closed the connection",
-        "could not receive data from server"}) {
+       {"deadlock detected", "canceling statement due to", "terminating connection",
+        "server closed the connection", "could not receive data from server"}) {
     if (said.find(passing) != said.npos) return absl::StatusCode::kUnavailable;
   }
   return absl::StatusCode::kFailedPrecondition;

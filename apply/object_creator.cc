@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "apply/retry.h"
+#include "apply/schema_script.h"
+#include "stream/session_settings.h"
 
 namespace walferry {
 namespace {
@@ -11,6 +13,13 @@ namespace {
 constexpr absl::Duration kRetryFor = absl::Minutes(10);
 
 }  // namespace
+
+// A materialized view is filled as the database's own sessions fill it: dates, times and amounts that its
+// query makes to text, or cuts to days, depend on their settings.
+std::string ObjectCreator::BeginScript(const SchemaObject& object) const {
+  if (object.kind != kRefreshKind) return kBeginScript;
+  return std::string(kBeginScript) + "; " + DatabaseDefaultsSql(connection_->server_version());
+}
 
 absl::Status SetReplicaRoleIfAllowed(Connection& target) {
   const absl::Status set = target.Execute("SET session_replication_role = replica").status();
@@ -33,7 +42,7 @@ absl::Status ObjectCreator::TryCreate(const SchemaObject& object, bool& unanswer
     WF_ASSIGN_OR_RETURN(const bool done, ObjectIsDone(*connection_, migration_, object.id));
     if (done) return absl::OkStatus();
   }
-  WF_RETURN_IF_ERROR(connection_->Execute(kBeginScript).status());
+  WF_RETURN_IF_ERROR(connection_->Execute(BeginScript(object)).status());
   WF_RETURN_IF_ERROR(connection_->Execute(object.sql).status());
   WF_RETURN_IF_ERROR(MarkObjectDone(*connection_, migration_, object.id));
   unanswered = true;

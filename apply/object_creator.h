@@ -10,11 +10,9 @@
 
 namespace walferry {
 
-// What pg_dump sets before its statements and what does not come with a new connection
-// (stream/connection.h): begins a transaction.
-inline constexpr char kBeginScript[] =
-    "BEGIN; SET LOCAL check_function_bodies = false; SET LOCAL xmloption = content; "
-    "SET LOCAL client_min_messages = warning";
+// What the header of pg_dump's script sets and what does not come with every connection
+// (stream/session_settings.h): begins a transaction.
+inline constexpr char kBeginScript[] = "BEGIN; SET LOCAL check_function_bodies = false";
 
 // So that event triggers of the target stay out of it. Where that is not allowed, they fire.
 absl::Status SetReplicaRoleIfAllowed(Connection& target);
@@ -33,6 +31,7 @@ class ObjectCreator {
  private:
   absl::Status TryCreate(const SchemaObject& object, bool& unanswered);
   absl::Status Connect();
+  std::string BeginScript(const SchemaObject& object) const;
 
   const std::string& conninfo_;
   const std::string& migration_;

@@ -9,6 +9,7 @@
 
 #include "apply/state.h"
 #include "stream/connection.h"
+#include "stream/lock_retry.h"
 #include "stream/stop_signal.h"
 
 namespace walferry {
@@ -27,6 +28,7 @@ struct SchemaDumpOptions {
   std::vector<TableName> excluded_tables;
   std::vector<TableName> only_tables;  // Not empty: these, and what belongs to them.
   bool keep_owners = true;             // Else --no-owner --no-privileges.
+  LockRetry lock_retry;                // For the locks that pg_dump takes, and what else passes by itself.
 };
 
 // Runs the pg_dump whose version fits the source (PATH and Debian's /usr/lib/postgresql/N/bin are searched).

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "apply/dump_program.h"
+#include "apply/dump_session.h"
 #include "apply/left_out.h"
 #include "apply/schema.h"
 #include "apply/schema_script.h"
@@ -21,9 +22,9 @@ absl::StatusOr<LeftOut> FindLeftOutInSnapshot(const SchemaDumpOptions& options, 
 // One section of the schema, as entries.
 absl::StatusOr<std::vector<ScriptEntry>> DumpSection(const std::string& program,
                                                      const SchemaDumpOptions& options,
-                                                     const LeftOut& left_out, std::string_view section,
+                                                     const ChildConninfo& conninfo, const LeftOut& left_out,
+                                                     std::string_view section,
                                                      const StopSignal& stop) {
-  WF_ASSIGN_OR_RETURN(const ChildConninfo conninfo, ConninfoForChild(options.source));
   std::vector<std::string> argv = {program,
                                    "--schema-only",
                                    "--encoding=UTF8",  // As all our sessions; else it is the database's.
@@ -43,9 +44,11 @@ absl::StatusOr<std::vector<ScriptEntry>> DumpSection(const std::string& program,
     argv.push_back("--table=" + QuoteName(table.schema, table.name));
   }
   argv.push_back("--dbname=" + conninfo.conninfo);
-  std::vector<std::pair<std::string, std::string>> environment = {{"PGAPPNAME", "walferry"}};
+  std::vector<std::pair<std::string, std::string>> environment = {{"PGAPPNAME", "walferry"}, {"LC_ALL", "C"}};
   if (!conninfo.password.empty()) environment.emplace_back("PGPASSWORD", conninfo.password);
-  WF_ASSIGN_OR_RETURN(const std::string script, RunForOutput(argv, environment, stop));
+  WF_ASSIGN_OR_RETURN(const std::string script,
+                      RunDump(argv, environment, options.source, options.lock_retry, stop));
+  WF_RETURN_IF_ERROR(CheckScriptSettings(script));
   return SplitScript(script);
 }
 
@@ -56,10 +59,11 @@ absl::StatusOr<SchemaDump> DumpSchema(const SchemaDumpOptions& options, int sour
   WF_ASSIGN_OR_RETURN(const std::string program, FindDumpProgram(source_version));
   WF_ASSIGN_OR_RETURN(LeftOut left_out, FindLeftOutInSnapshot(options, stop));
   WF_RETURN_IF_ERROR(CheckNothingNeeded(left_out));
+  WF_ASSIGN_OR_RETURN(const ChildConninfo conninfo, DumpConninfo(options.source, stop));
   WF_ASSIGN_OR_RETURN(std::vector<ScriptEntry> pre_data,
-                      DumpSection(program, options, left_out, "pre-data", stop));
+                      DumpSection(program, options, conninfo, left_out, "pre-data", stop));
   WF_ASSIGN_OR_RETURN(std::vector<ScriptEntry> post_data,
-                      DumpSection(program, options, left_out, "post-data", stop));
+                      DumpSection(program, options, conninfo, left_out, "post-data", stop));
   EraseEntries(left_out.objects, pre_data);
   EraseEntries(left_out.objects, post_data);
   return SchemaDump{.pre_data_sql = PreDataSql(pre_data),
@@ -70,9 +74,11 @@ absl::StatusOr<SchemaDump> DumpSchema(const SchemaDumpOptions& options, int sour
 absl::StatusOr<PartitionSchema> DumpPartitions(const SchemaDumpOptions& options, int source_version,
                                                const StopSignal& stop) {
   WF_ASSIGN_OR_RETURN(const std::string program, FindDumpProgram(source_version));
-  WF_ASSIGN_OR_RETURN(std::vector<ScriptEntry> pre_data, DumpSection(program, options, {}, "pre-data", stop));
+  WF_ASSIGN_OR_RETURN(const ChildConninfo conninfo, DumpConninfo(options.source, stop));
+  WF_ASSIGN_OR_RETURN(std::vector<ScriptEntry> pre_data,
+                      DumpSection(program, options, conninfo, {}, "pre-data", stop));
   WF_ASSIGN_OR_RETURN(const std::vector<ScriptEntry> post_data,
-                      DumpSection(program, options, {}, "post-data", stop));
+                      DumpSection(program, options, conninfo, {}, "post-data", stop));
   std::vector<ScriptEntry> attach;
   std::erase_if(pre_data, [&](const ScriptEntry& entry) {
     if (entry.type != "TABLE ATTACH") return false;

@@ -11,6 +11,8 @@ namespace {
 
 constexpr std::string_view kHeader = "--\n-- Name: ";
 constexpr std::string_view kEnd = "--\n-- PostgreSQL database dump complete\n";
+// pg_dump sets them before the header of the first entry that needs another value than the one before.
+constexpr std::string_view kEntrySetting = "SET default_";
 
 bool IsIdentifierCharacter(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '$' || (c & 0x80) != 0;
@@ -87,6 +89,20 @@ std::string_view Trimmed(std::string_view text) {
   const std::size_t first = text.find_first_not_of(" \n");
   if (first == std::string_view::npos) return {};
   return text.substr(first, text.find_last_not_of(" \n") + 1 - first);
+}
+
+// Takes the settings of the next entry from the end of `sql`.
+std::string_view TakeEntrySettings(std::string_view& sql) {
+  std::size_t begin = sql.size();
+  while (true) {
+    const std::string_view before = Trimmed(sql.substr(0, begin));
+    const std::size_t line = before.rfind('\n') == before.npos ? 0 : before.rfind('\n') + 1;
+    if (!before.substr(line).starts_with(kEntrySetting)) break;
+    begin = static_cast<std::size_t>(before.data() - sql.data()) + line;
+  }
+  const std::string_view settings = Trimmed(sql.substr(begin));
+  sql = Trimmed(sql.substr(0, begin));
+  return settings;
 }
 
 // "-- Name: a; Type: b; Schema: c; Owner: d[; Tablespace: e]": the name may hold anything but a line break,
@@ -194,9 +210,14 @@ void AddRefreshes(const std::vector<ScriptEntry>& entries, std::vector<SchemaObj
 
 std::vector<ScriptEntry> SplitScript(std::string_view text) {
   std::vector<ScriptEntry> entries;
-  std::size_t begin = 0;  // Of the statements under the header at hand.
+  std::size_t begin = 0;      // Of the statements under the header at hand.
+  std::string_view settings;  // Of the entry at hand.
   const auto finish = [&](std::size_t end) {
-    if (!entries.empty()) entries.back().sql = Trimmed(text.substr(begin, end - begin));
+    std::string_view sql = Trimmed(text.substr(begin, end - begin));
+    const std::string_view next = TakeEntrySettings(sql);
+    if (!entries.empty())
+      entries.back().sql.append(settings).append(settings.empty() ? "" : "\n\n").append(sql);
+    settings = next;
   };
   ScriptScanner scanner(text);
   while (!scanner.at_end()) {
@@ -215,6 +236,15 @@ std::vector<ScriptEntry> SplitScript(std::string_view text) {
   }
   finish(scanner.position());
   return entries;
+}
+
+absl::Status CheckScriptSettings(std::string_view text) {
+  const std::string_view header = text.substr(0, text.find(kHeader));
+  if (header.find("\nSET standard_conforming_strings = on;\n") != header.npos) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      "pg_dump's session on the source has standard_conforming_strings off, so its script would change "
+      "backslashes: ALTER DATABASE or ALTER ROLE ... RESET standard_conforming_strings there, or connect to "
+      "the server without a pooler");
 }
 
 std::optional<TableName> TableOfIndex(const SchemaObject& object) {

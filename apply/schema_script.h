@@ -9,6 +9,7 @@
 
 #include "apply/left_out.h"
 #include "apply/state.h"
+#include "decoder/status.h"
 
 namespace walferry {
 
@@ -22,11 +23,16 @@ struct ScriptEntry {
 
 // Entries in their order. Headers count only between statements, so that a function body or a comment on an
 // object may hold any text. What stands before the first header (settings of the session, \restrict) is left
-// out.
+// out, but for settings of the first entry: SET default_table_access_method and the like belong to the entry
+// behind them.
 std::vector<ScriptEntry> SplitScript(std::string_view text);
 
 // Takes `objects` out, with the comments that follow them and the grants on them.
 void EraseEntries(const std::set<DumpedObject>& objects, std::vector<ScriptEntry>& entries);
+
+// kFailedPrecondition where the script's header asks for settings under which SplitScript would not read it,
+// nor the target's sessions (stream/session_settings.h).
+absl::Status CheckScriptSettings(std::string_view text);
 
 // The statements of the pre-data section that make sense on another server, as one script. Schema public and
 // what comes with extensions exist already; materialized views are there, empty.

@@ -13,6 +13,8 @@
 #include "apply/position.h"
 #include "apply/retry.h"
 #include "apply/workers.h"
+#include "stream/lock_retry.h"
+#include "stream/session_settings.h"
 #include "stream/snapshot.h"
 
 namespace walferry {
@@ -171,10 +173,33 @@ absl::StatusOr<std::vector<TableCopyPlan>> MakePlans(const TableCopyOptions& opt
   }
   WF_ASSIGN_OR_RETURN(Connection source, Connection::Open({.conninfo = options.source,
                                                            .application_name = options.application_name,
-                                                           .settings = {},
+                                                           .settings = {{"lock_timeout", kSourceLockTimeout}},
                                                            .stop = &stop}));
   WF_RETURN_IF_ERROR(BeginInSnapshot(source, options.snapshot));
-  return PlanCopy(source, target, tables, options);
+  auto plans = PlanCopy(source, target, tables, options);
+  if (plans.ok()) return plans;
+  std::vector<TableName> names;
+  for (const TableRecord& record : tables) names.push_back(record.table);
+  return NameLockHolder(source, names, plans.status());
+}
+
+// Their sizes are asked for, which waits for locks on the source.
+absl::StatusOr<std::vector<TableCopyPlan>> MakePlansWithRetry(const TableCopyOptions& options,
+                                                              const std::vector<TableRecord>& tables,
+                                                              const StopSignal& stop) {
+  std::vector<TableCopyPlan> plans;
+  bool is_told = false;
+  const absl::Status made = RetryFor(options.retry_for, stop, [&]() -> absl::Status {
+    absl::StatusOr<std::vector<TableCopyPlan>> tried = MakePlans(options, tables, stop);
+    if (tried.ok()) {
+      plans = *std::move(tried);
+    } else if (IsLockNotAvailable(tried.status()) && options.waiting && !std::exchange(is_told, true)) {
+      options.waiting(std::string(MessageOf(tried.status())) + ": trying again");
+    }
+    return tried.status();
+  });
+  WF_RETURN_IF_ERROR(made);
+  return plans;
 }
 
 // The tables of `tables` that are not durably kCopied. Ranges are committed asynchronously: a target that
@@ -221,11 +246,7 @@ absl::Status CopyTables(const TableCopyOptions& options, const std::vector<Table
                         std::function<void(const TableRecord&)> table_done) {
   std::vector<TableRecord> left = tables;
   do {
-    std::vector<TableCopyPlan> plans;
-    WF_RETURN_IF_ERROR(RetryFor(options.retry_for, stop, [&]() -> absl::Status {
-      WF_ASSIGN_OR_RETURN(plans, MakePlans(options, left, stop));
-      return absl::OkStatus();
-    }));
+    WF_ASSIGN_OR_RETURN(std::vector<TableCopyPlan> plans, MakePlansWithRetry(options, left, stop));
     ShowPlans(tables, plans, progress);
     WF_RETURN_IF_ERROR(CopyPass(options, std::move(plans), progress, table_done).Run(stop));
     if (options.migration.empty()) return absl::OkStatus();

@@ -34,7 +34,10 @@ struct TableCopyOptions {
   // A table that is too large to be copied whole (copy_plan.h) is cut into ctid ranges of about this size;
   // on a source before version 14 none is.
   std::int64_t range_bytes = std::int64_t{256} << 20;
-  absl::Duration retry_for = absl::Minutes(10);  // How long a server may be away.
+  // How long a server may be away, and a table of the source be locked.
+  absl::Duration retry_for = absl::Minutes(10);
+  // If set: told once for each table whose lock is waited for who holds it. By the workers' threads.
+  std::function<void(const std::string&)> waiting = nullptr;
   // If set: a connection to the source in a transaction that sees the snapshot and holds ACCESS SHARE on the
   // tables. It is used and taken for what is copied first, with one job: whoever asks for such a lock anew
   // stands in line behind those who want to truncate.

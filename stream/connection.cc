@@ -113,8 +113,14 @@ absl::Status Connection::LastError() const {
 absl::Status Connection::ErrorOf(const pg_result* result) const {
   const std::string_view sqlstate = Field(result, PG_DIAG_SQLSTATE);
   if (sqlstate.empty()) return LastError();
-  return ServerError(sqlstate, Field(result, PG_DIAG_MESSAGE_PRIMARY), Field(result, PG_DIAG_MESSAGE_DETAIL),
-                     Field(result, PG_DIAG_MESSAGE_HINT));
+  const absl::Status error =
+      ServerError(sqlstate, Field(result, PG_DIAG_MESSAGE_PRIMARY), Field(result, PG_DIAG_MESSAGE_DETAIL),
+                  Field(result, PG_DIAG_MESSAGE_HINT));
+  // A server process that says where in its code it failed (poolers and proxies do not), and lives on, tells
+  // of somebody else's connection: a foreign server that its statement could not reach.
+  const bool of_statement = Field(result, PG_DIAG_SEVERITY_NONLOCALIZED) == "ERROR" &&
+                            !Field(result, PG_DIAG_SOURCE_FUNCTION).empty();
+  return of_statement ? OfStatement(error) : error;
 }
 
 absl::Status Connection::ServerError(std::string_view sqlstate, std::string_view primary,

@@ -37,9 +37,7 @@ struct ConnectOptions {
   // replication=database: a logical walsender, which takes replication commands and simple-protocol SQL.
   bool replication = false;
   // Names and values: SET after login (managed proxies refuse start-up options), all in one round trip.
-  // Besides these every connection gets what the text formats depend on: UTF8, DateStyle ISO, IntervalStyle
-  // postgres, TimeZone UTC, extra_float_digits 3, bytea_output hex, an empty search_path, row_security off,
-  // no timeouts, and transactions that may write.
+  // Before these every connection gets what stands in stream/session_settings.cc.
   std::vector<std::pair<std::string, std::string>> settings;
   // For each address that is tried, unless the conninfo says connect_timeout. Name resolution is not bounded
   // by it.

@@ -11,6 +11,7 @@
 
 #include "absl/time/clock.h"
 #include "stream/connection.h"
+#include "stream/session_settings.h"
 
 namespace walferry {
 namespace {
@@ -161,18 +162,20 @@ absl::Status Connection::ConnectError(bool timed_out) const {
   return WithSqlstate(absl::Status(code, text), sqlstate);
 }
 
+// One query with all of them is one round trip and one implicit transaction. Where it is refused, those that
+// we can do without are tried one by one.
 absl::Status Connection::Configure(const ConnectOptions& options) {
-  // One query with all of them is one round trip and one implicit transaction. Any role may set each of
-  // these.
-  std::string sql =
-      "SET client_encoding = 'UTF8'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; "
-      "SET TimeZone = 'UTC'; SET extra_float_digits = 3; SET bytea_output = 'hex'; SET search_path = ''; "
-      "SET row_security = off; SET statement_timeout = 0; SET lock_timeout = 0; "
-      "SET idle_in_transaction_session_timeout = 0; SET default_transaction_read_only = off";
-  if (server_version() >= 140000) sql += "; SET idle_session_timeout = 0";
-  if (server_version() >= 170000) sql += "; SET transaction_timeout = 0";
-  for (const auto& [name, value] : options.settings) sql += "; SET " + name + " = " + QuoteLiteral(value);
-  return Annotate(Execute(sql).status(), "preparing the session");
+  const std::string always = SessionSettingsSql(server_version(), SettingNeed::kAlways);
+  std::string own;
+  for (const auto& [name, value] : options.settings) own += "; SET " + name + " = " + QuoteLiteral(value);
+  const std::string optional = SessionSettingsSql(server_version(), SettingNeed::kIfAllowed);
+  absl::Status set = Execute(always + "; " + optional + own).status();
+  if (set.ok() || !alive() || absl::IsCancelled(set)) return Annotate(set, "preparing the session");
+  for (const std::string& statement : OptionalSettingStatements(server_version())) {
+    set = Execute(statement).status();
+    if (!alive() || absl::IsCancelled(set)) return Annotate(set, "preparing the session");
+  }
+  return Annotate(Execute(always + own).status(), "preparing the session");
 }
 
 }  // namespace walferry

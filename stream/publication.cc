@@ -66,7 +66,7 @@ absl::StatusOr<bool> PublicationExists(Connection& source, const std::string& na
 }
 
 absl::Status CreatePublication(Connection& source, const std::string& name,
-                               const std::vector<TableName>& tables, bool via_root) {
+                               const std::vector<TableName>& tables, bool via_root, const LockRetry& retry) {
   std::string sql = "CREATE PUBLICATION " + QuoteIdentifier(name);
   if (!tables.empty()) sql += " FOR TABLE " + TableList(tables, "ONLY ");
   if (via_root) {
@@ -75,30 +75,31 @@ absl::Status CreatePublication(Connection& source, const std::string& name,
     }
     sql += " WITH (publish_via_partition_root = true)";
   }
-  const absl::Status created = source.Execute(sql).status();
+  const absl::Status created = ExecuteWithLockRetry(source, sql, tables, kAgainstShareUpdateExclusive, retry);
   if (SqlstateOf(created) == "42501") return ExplainDenied(source, created, tables);
   return Annotate(NameEventTriggers(source, created, "CREATE PUBLICATION", "the source"),
                   "creating publication " + name);
 }
 
 absl::Status CreateInsertPublication(Connection& source, const std::string& name,
-                                     const std::vector<TableName>& tables) {
+                                     const std::vector<TableName>& tables, const LockRetry& retry) {
   const char* const actions = source.server_version() >= 110000 ? "insert, truncate" : "insert";
-  const absl::Status created =
-      source
-          .Execute(absl::StrFormat("CREATE PUBLICATION %s FOR TABLE %s WITH (publish = '%s')", QuoteIdentifier(name),
-                                   TableList(tables, "ONLY "), actions))
-          .status();
+  const std::string sql = absl::StrFormat("CREATE PUBLICATION %s FOR TABLE %s WITH (publish = '%s')",
+                                          QuoteIdentifier(name), TableList(tables, "ONLY "), actions);
+  const absl::Status created = ExecuteWithLockRetry(source, sql, tables, kAgainstShareUpdateExclusive, retry);
   if (SqlstateOf(created) == "42501") return ExplainDenied(source, created, tables);
-  return Annotate(created, "creating publication " + name);
+  return Annotate(NameEventTriggers(source, created, "CREATE PUBLICATION", "the source"),
+                  "creating publication " + name);
 }
 
-absl::Status AddToPublication(Connection& source, const std::string& name, const std::vector<TableName>& tables) {
-  const absl::Status added =
-      source.Execute("ALTER PUBLICATION " + QuoteIdentifier(name) + " ADD TABLE " + TableList(tables, "ONLY "))
-          .status();
+absl::Status AddToPublication(Connection& source, const std::string& name, const std::vector<TableName>& tables,
+                              const LockRetry& retry) {
+  const std::string sql =
+      "ALTER PUBLICATION " + QuoteIdentifier(name) + " ADD TABLE " + TableList(tables, "ONLY ");
+  const absl::Status added = ExecuteWithLockRetry(source, sql, tables, kAgainstShareUpdateExclusive, retry);
   if (SqlstateOf(added) == "42501") return ExplainDenied(source, added, tables);
-  return Annotate(added, "adding a table to publication " + name);
+  return Annotate(NameEventTriggers(source, added, "ALTER PUBLICATION", "the source"),
+                  "adding a table to publication " + name);
 }
 
 absl::StatusOr<std::vector<TableName>> PublishedTables(Connection& source, const std::string& name) {
@@ -115,7 +116,8 @@ absl::StatusOr<std::vector<TableName>> PublishedTables(Connection& source, const
 }
 
 absl::Status DropPublication(Connection& source, const std::string& name) {
-  const absl::Status dropped = source.Execute("DROP PUBLICATION IF EXISTS " + QuoteIdentifier(name)).status();
+  const std::string sql = "DROP PUBLICATION IF EXISTS " + QuoteIdentifier(name);
+  const absl::Status dropped = ExecuteWithLockRetry(source, sql, {}, "{}", {});
   return Annotate(NameEventTriggers(source, dropped, "DROP PUBLICATION", "the source"),
                   "dropping publication " + name);
 }

@@ -9,6 +9,7 @@
 
 #include "absl/time/clock.h"
 #include "stream/backoff.h"
+#include "stream/synchronous_standby.h"
 
 namespace walferry {
 namespace {
@@ -80,6 +81,8 @@ absl::StatusOr<StreamEnd> Session::RunConnection(const std::function<std::option
   WF_ASSIGN_OR_RETURN(Connection connection, Connection::Open(connect));
   WF_ASSIGN_OR_RETURN(const SystemIdentity source, IdentifySystem(connection));
   WF_RETURN_IF_ERROR(CheckSource(source));
+  WF_ASSIGN_OR_RETURN(const std::string application_name, ApplicationNameInForce(connection));
+  WF_RETURN_IF_ERROR(CheckNotSynchronousStandby(connection, application_name));
   WF_RETURN_IF_ERROR(CheckSlot(connection, source.database));
   WF_ASSIGN_OR_RETURN(const absl::Duration status_interval, StatusInterval(connection));
   WF_ASSIGN_OR_RETURN(const Lsn start, StartPosition(source));

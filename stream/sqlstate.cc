@@ -56,6 +56,12 @@ absl::StatusCode CodeOfSqlstate(std::string_view sqlstate) {
   return absl::StatusCode::kFailedPrecondition;
 }
 
+absl::Status OfStatement(const absl::Status& error) {
+  const std::string sqlstate = SqlstateOf(error);
+  if (!sqlstate.starts_with("08")) return error;
+  return WithSqlstate(absl::FailedPreconditionError(error.message()), sqlstate);
+}
+
 std::string ServerMessage(std::string_view sqlstate, std::string_view primary, std::string_view detail,
                           std::string_view hint) {
   std::string text = QuotesData(sqlstate) ? WithoutQuotedText(primary) : std::string(primary);

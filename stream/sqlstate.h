@@ -18,6 +18,10 @@ absl::Status WithSqlstate(absl::Status status, std::string_view sqlstate);
 // What an error of the server is in our vocabulary (decoder/status.h). Unknown ones are kFailedPrecondition.
 absl::StatusCode CodeOfSqlstate(std::string_view sqlstate);
 
+// An error that a living session reports of its statement: class 08 is not a lost connection of ours then,
+// and trying again waits for nothing.
+absl::Status OfStatement(const absl::Status& error);
+
 // The server's words as one line that may be logged: errors about data quote the value in the message and in
 // the detail, and these are left out.
 std::string ServerMessage(std::string_view sqlstate, std::string_view primary, std::string_view detail,

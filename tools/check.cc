@@ -12,7 +12,7 @@ namespace {
 ConnectOptions ReadOnlySession(const std::string& conninfo, const StopSignal& stop) {
   ConnectOptions options;
   options.conninfo = conninfo;
-  options.application_name = "walferry check";
+  options.application_name = kCheckApplicationName;
   options.settings = {
       {"default_transaction_read_only", "on"}, {"statement_timeout", "30s"}, {"lock_timeout", "5s"}};
   options.stop = &stop;

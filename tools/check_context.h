@@ -16,6 +16,8 @@
 
 namespace walferry {
 
+inline constexpr char kCheckApplicationName[] = "walferry check";
+
 struct CheckContext {
   const CheckOptions& options;
   const StopSignal& stop;
@@ -81,6 +83,14 @@ std::string ListSome(const std::vector<std::string>& items, std::size_t at_most 
 std::string ChosenOids(const CheckContext& context);
 // The names of the chosen tables as JSON, [["schema","name"],…], for json_array_elements.
 std::string ChosenNames(const CheckContext& context);
+
+// How many sessions more the server gives to this one's user in this database: what max_connections, and the
+// limits of the role and of the database, leave.
+struct SessionRoom {
+  std::int64_t free = 0;
+  std::string limit;  // What leaves so few: "max_connections", "CONNECTION LIMIT of role app".
+};
+absl::StatusOr<SessionRoom> FindSessionRoom(Connection& connection);
 
 // Whether what is behind `connection` hands out a server session per transaction (PgBouncer and its kin): a
 // second session is opened from `conninfo` and found on the first one's backend. The reason, or empty where

@@ -2,6 +2,7 @@
 #include <array>
 
 #include "stream/slot.h"
+#include "stream/synchronous_standby.h"
 #include "tools/check_context.h"
 #include "tools/quantity.h"
 
@@ -73,7 +74,7 @@ FROM pg_catalog.pg_roles r WHERE r.rolname = current_user)"));
 absl::Status CheckReplicationConnection(CheckContext& context, CheckRun& check) {
   ConnectOptions options;
   options.conninfo = context.options.source;
-  options.application_name = "walferry check";
+  options.application_name = kCheckApplicationName;
   options.replication = true;
   options.stop = &context.stop;
   absl::StatusOr<Connection> connection = Connection::Open(options);
@@ -109,7 +110,8 @@ absl::Status CheckPooler(CheckContext& context, CheckRun& check) {
   return absl::OkStatus();
 }
 
-// A limit, and how much of it is in use.
+// A limit, and how much of it is in use: `wanted` must be free, and one more for another snapshot, when the
+// copy is resumed or verify looks.
 absl::Status CheckFree(CheckContext& context, CheckRun& check, const std::string& sql,
                        const std::string& parameter, std::int64_t wanted) {
   WF_ASSIGN_OR_RETURN(const Result row, context.source.Execute(sql));
@@ -118,8 +120,11 @@ absl::Status CheckFree(CheckContext& context, CheckRun& check, const std::string
   const std::string evidence = absl::StrFormat("%d of %d in use (%s)", used, limit, parameter);
   // A migration that has begun holds its own already.
   const std::int64_t needed = context.migration ? 0 : wanted;
-  if (limit - used >= needed) {
+  if (limit - used > needed) {
     check.Pass(evidence);
+  } else if (limit - used == needed) {
+    check.Warn(evidence + ": none is left for another snapshot, when the copy has to be resumed",
+               RestartParameterFix(context.source_provider, parameter, std::to_string(used + wanted + 5)));
   } else {
     check.Block(
         absl::StrFormat("%s; walferry needs %d free", evidence, needed),
@@ -298,6 +303,66 @@ SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'wal_sender_time
   return absl::OkStatus();
 }
 
+// The application name that the stream will have, as conninfo and environment leave it.
+absl::StatusOr<std::string> StreamName(CheckContext& context) {
+  WF_ASSIGN_OR_RETURN(std::string name, ApplicationNameInForce(context.source));
+  return name == kCheckApplicationName ? "walferry " + context.options.name : name;
+}
+
+absl::Status CheckSynchronousStandby(CheckContext& context, CheckRun& check) {
+  WF_ASSIGN_OR_RETURN(const std::string name, StreamName(context));
+  const absl::Status not_one = CheckNotSynchronousStandby(context.source, name);
+  if (not_one.ok()) {
+    check.Pass("the source's commits do not wait for walferry (synchronous_standby_names)");
+  } else if (!SqlstateOf(not_one).empty() || !absl::IsFailedPrecondition(not_one)) {
+    return not_one;
+  } else {
+    check.Block(
+        std::string(MessageOf(not_one)),
+        "ALTER SYSTEM SET synchronous_standby_names = 'FIRST 1 (the real standbys, one by one)'; SELECT "
+        "pg_reload_conf()");
+  }
+  return absl::OkStatus();
+}
+
+// The cutover writes it, so the copy and the stream work without.
+absl::Status CheckMarker(CheckContext& context, CheckRun& check) {
+  WF_ASSIGN_OR_RETURN(const Result row, context.source.Execute(R"(
+SELECT pg_catalog.has_function_privilege(p.oid, 'EXECUTE'), p.oid::pg_catalog.regprocedure::text
+FROM pg_catalog.pg_proc p
+WHERE p.proname = 'pg_logical_emit_message' AND p.pronamespace = 'pg_catalog'::pg_catalog.regnamespace
+  AND p.proargtypes[2] = 'text'::pg_catalog.regtype)"));
+  if (row.rows() == 1 && row.GetBool(0, 0)) {
+    check.Pass("the cutover's marker may be written (pg_logical_emit_message)");
+    return absl::OkStatus();
+  }
+  const std::string function =
+      row.rows() == 1 ? std::string(row.Get(0, 1)) : "pg_logical_emit_message(boolean,text,text)";
+  check.Warn("the cutover's marker may not be written: " + context.source.user() + " lacks EXECUTE on " +
+                 function + ", without which no cutover is possible",
+             "GRANT EXECUTE ON FUNCTION pg_catalog." + function + " TO " +
+                 QuoteIdentifier(context.source.user()) + " before the cutover");
+  return absl::OkStatus();
+}
+
+// State, snapshot's exporter, pg_dump, one worker of the copy; by default there are more workers.
+absl::Status CheckConnections(CheckContext& context, CheckRun& check) {
+  constexpr std::int64_t kNeeded = 3;
+  constexpr std::int64_t kWanted = 8;
+  WF_ASSIGN_OR_RETURN(const SessionRoom room, FindSessionRoom(context.source));
+  const std::string evidence = absl::StrFormat("%d connections are free (%s)", room.free, room.limit);
+  const std::string fix = "raise the limit or end other sessions, or take fewer --copy-jobs";
+  if (room.free < kNeeded && !context.migration) {
+    check.Block(evidence + absl::StrFormat("; walferry needs %d at least, and the application some", kNeeded),
+                fix);
+  } else if (room.free < kWanted) {
+    check.Warn(evidence + absl::StrFormat("; walferry uses up to %d by default", kWanted), fix);
+  } else {
+    check.Pass(evidence);
+  }
+  return absl::OkStatus();
+}
+
 constexpr std::array kChecks = {
     CheckDefinition{"source-version", CheckSide::kSource, "version", CheckVersion},
     CheckDefinition{"source-primary", CheckSide::kSource, "primary", CheckPrimary, CheckNeed::kStream},
@@ -307,6 +372,10 @@ constexpr std::array kChecks = {
     CheckDefinition{"replication-connection", CheckSide::kSource, "replication connection",
                     CheckReplicationConnection, CheckNeed::kStream},
     CheckDefinition{"source-pooler", CheckSide::kSource, "direct connection", CheckPooler},
+    CheckDefinition{"synchronous-standby", CheckSide::kSource, "synchronous standbys",
+                    CheckSynchronousStandby, CheckNeed::kStream},
+    CheckDefinition{"marker", CheckSide::kSource, "marker of the cutover", CheckMarker, CheckNeed::kStream},
+    CheckDefinition{"source-connections", CheckSide::kSource, "connections", CheckConnections},
     CheckDefinition{"slots-free", CheckSide::kSource, "replication slots", CheckFreeSlots,
                     CheckNeed::kStream},
     CheckDefinition{"senders-free", CheckSide::kSource, "WAL senders", CheckFreeSenders, CheckNeed::kStream},

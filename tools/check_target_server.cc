@@ -213,21 +213,55 @@ absl::Status CheckCollation(CheckContext& context, CheckRun& check) {
   return absl::OkStatus();
 }
 
+// Lane, flush point, state, lock, one worker of copy or index, and a reserve; by default there are more.
 absl::Status CheckConnections(CheckContext& context, CheckRun& check) {
-  // Other users' sessions are visible as rows, not in detail.
-  WF_ASSIGN_OR_RETURN(const Result row, context.target->Execute(R"(
-SELECT pg_catalog.current_setting('max_connections')::int -
-       pg_catalog.current_setting('superuser_reserved_connections')::int,
-       pg_catalog.count(*)
-FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend')"));
-  constexpr std::int64_t kWanted = 10;  // Copy or index workers, lanes, fence, state, and a reserve.
-  const std::int64_t free = row.GetInt(0, 0) - row.GetInt(0, 1);
-  const std::string evidence = absl::StrFormat("%d of %d connections are free", free, row.GetInt(0, 0));
-  if (free >= kWanted) {
-    check.Pass(evidence);
+  constexpr std::int64_t kNeeded = 5;
+  constexpr std::int64_t kWanted = 10;
+  WF_ASSIGN_OR_RETURN(const SessionRoom room, FindSessionRoom(*context.target));
+  const std::string evidence = absl::StrFormat("%d connections are free (%s)", room.free, room.limit);
+  const std::string fix =
+      "raise the limit or end other sessions, or take fewer --copy-jobs, --index-jobs and --lanes";
+  if (room.free < kNeeded && !context.migration) {
+    check.Block(evidence + absl::StrFormat("; walferry needs %d at least", kNeeded), fix);
+  } else if (room.free < kWanted) {
+    check.Warn(evidence + absl::StrFormat("; walferry uses up to %d by default", kWanted), fix);
   } else {
-    check.Warn(evidence + absl::StrFormat("; walferry uses up to %d by default", kWanted),
-               "raise max_connections, or take fewer --copy-jobs, --index-jobs and --lanes");
+    check.Pass(evidence);
+  }
+  return absl::OkStatus();
+}
+
+// What one unit of money is as a stored number, by the lc_monetary of the database's own sessions: 100 where
+// amounts have two digits behind the point, 1 for yen.
+absl::StatusOr<std::int64_t> MoneyUnit(Connection& connection) {
+  WF_ASSIGN_OR_RETURN(const Result row, connection.Execute(R"sql(
+SET LOCAL lc_monetary TO DEFAULT;
+SELECT ('x' || pg_catalog.encode(pg_catalog.cash_send(1::numeric::money), 'hex'))::bit(64)::bigint)sql"));
+  return row.GetInt(0, 0);
+}
+
+// The stored number travels: with other digits on the target it would be another amount.
+absl::Status CheckMoney(CheckContext& context, CheckRun& check) {
+  WF_ASSIGN_OR_RETURN(const Result columns, context.source.Execute(R"sql(
+SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+  AND (t.oid IN (790, 791) OR t.typbasetype IN (790, 791)))sql",
+                                                                   {ChosenOids(context)}));
+  if (columns.GetInt(0, 0) == 0) {
+    check.Pass("no column of type money");
+    return absl::OkStatus();
+  }
+  WF_ASSIGN_OR_RETURN(const std::int64_t source, MoneyUnit(context.source));
+  WF_ASSIGN_OR_RETURN(const std::int64_t target, MoneyUnit(*context.target));
+  if (source == target) {
+    check.Pass("amounts of money have the same digits on both sides");
+  } else {
+    check.Block(
+        absl::StrFormat("one unit of money is %d on the source and %d on the target (lc_monetary): amounts "
+                        "would be others there",
+                        source, target),
+        "ALTER DATABASE " + QuoteIdentifier(context.target->database()) +
+            " SET lc_monetary on the target to what the source has");
   }
   return absl::OkStatus();
 }
@@ -243,6 +277,7 @@ constexpr std::array kChecks = {
     CheckDefinition{"extensions", CheckSide::kBoth, "extensions", CheckExtensions},
     CheckDefinition{"extension-versions", CheckSide::kBoth, "versions of extensions", CheckExtensionVersions},
     CheckDefinition{"encoding", CheckSide::kBoth, "encoding", CheckEncoding},
+    CheckDefinition{"money", CheckSide::kBoth, "money", CheckMoney},
     CheckDefinition{"collation", CheckSide::kBoth, "collation", CheckCollation},
 };
 

@@ -13,6 +13,7 @@
 #include "stream/memory_budget.h"
 #include "stream/publication.h"
 #include "stream/receive_buffer.h"
+#include "stream/session_settings.h"
 #include "stream/slot.h"
 #include "stream/transport.h"
 #include "tools/dump_context.h"
@@ -56,6 +57,7 @@ absl::StatusOr<Prepared> Prepare(const DumpOptions& options, const StopSignal& s
   ConnectOptions connect;
   connect.conninfo = options.source;
   connect.application_name = kApplicationName;
+  connect.settings = {{"lock_timeout", kSourceLockTimeout}};
   connect.stop = &stop;
   WF_ASSIGN_OR_RETURN(Connection source, Connection::Open(connect));
   for (const std::string& publication : options.publications) {

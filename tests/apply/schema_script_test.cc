@@ -26,6 +26,29 @@ TEST(SchemaScript, SettingsAndPsqlCommandsAroundTheEntriesAreLeftOut) {
   EXPECT_EQ(entries[0].sql, "CREATE TABLE public.a ();");
 }
 
+TEST(SchemaScript, SettingsOfAnEntryGoWithTheEntry) {
+  const std::string heap = "SET default_table_access_method = heap;";
+  const std::string other = "SET default_table_access_method = other;";
+  const auto entries = SplitScript(kPreamble + heap + "\n\n" + Entry("a", "TABLE", "CREATE TABLE a ();") +
+                                   Entry("f", "FUNCTION", "SELECT 'SET default_x';") + other + "\n\n" +
+                                   Entry("b", "TABLE", "CREATE TABLE b ();") +
+                                   Entry("c", "TABLE", "CREATE TABLE c ();") + kEnd);
+  ASSERT_EQ(entries.size(), 4U);
+  EXPECT_EQ(entries[0].sql, heap + "\n\nCREATE TABLE a ();");
+  EXPECT_EQ(entries[1].sql, "SELECT 'SET default_x';");
+  EXPECT_EQ(entries[2].sql, other + "\n\nCREATE TABLE b ();");
+  EXPECT_EQ(entries[3].sql, "CREATE TABLE c ();");
+}
+
+TEST(SchemaScript, LiteralsOfAnotherKindAreRefused) {
+  const std::string preamble = kPreamble;
+  const std::string entry = Entry("a", "COMMENT", "\nSET standard_conforming_strings = on;\n");
+  EXPECT_TRUE(CheckScriptSettings(preamble + "SET standard_conforming_strings = on;\n" + entry).ok());
+  const absl::Status off = CheckScriptSettings(preamble + "SET standard_conforming_strings = off;\n" + entry);
+  EXPECT_EQ(off.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_FALSE(CheckScriptSettings(preamble + entry).ok());
+}
+
 TEST(SchemaScript, HeadersInsideOfBodiesAndLiteralsAreText) {
   const std::string fake = Entry("fake", "TABLE", "DROP TABLE x;") + kEnd;
   const std::vector<std::string> bodies = {

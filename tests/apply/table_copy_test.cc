@@ -3,6 +3,7 @@
 #include <atomic>
 #include <thread>
 
+#include "absl/synchronization/notification.h"
 #include "apply/copy_plan.h"
 #include "gmock/gmock.h"
 #include "tests/apply/copy_fixture.h"
@@ -10,6 +11,7 @@
 namespace walferry {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -224,6 +226,31 @@ TEST_F(TableCopy, TriggersAndForeignKeysOfTheTargetStaySilent) {
   TakeSnapshot();
   ASSERT_TRUE(Copy().ok());
   EXPECT_EQ(QueryText(pair_.target(), "select * from b"), "1|1");
+}
+
+TEST_F(TableCopy, LockedTableOfTheSourceIsTriedAgainAndItsHolderToldOnce) {
+  pair_.RunOnBoth("create table t (id int)");
+  pair_.RunOnSource("insert into t values (1)");
+  AddTablesToState({{"public", "t"}});
+  TakeSnapshot();
+  Connection application = MustConnect(pair_.source_conninfo());
+  RunSql(application, "set application_name = 'shop'; begin; lock table t in access exclusive mode");
+  std::vector<std::string> told;
+  absl::Notification waiting;
+  options_.waiting = [&](const std::string& text) {
+    told.push_back(text);
+    if (told.size() == 1) waiting.Notify();
+  };
+  std::thread release([&] {
+    waiting.WaitForNotification();
+    RunSql(application, "commit");
+  });
+  const absl::Status copied = Copy();
+  release.join();
+  EXPECT_TRUE(copied.ok()) << copied;
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_THAT(told[0], AllOf(HasSubstr("table public.t is locked"), HasSubstr("application shop")));
+  ExpectEqualContent(pair_);
 }
 
 TEST_F(TableCopy, CopyWithoutStateRecordsNothing) {

@@ -39,6 +39,23 @@ TEST_F(SessionRefusal, SlotThatSomebodyElseAdvancedWouldLoseChanges) {
   EXPECT_THAT(Text(status), AllOf(HasSubstr(confirmed.ToString()), HasSubstr("somebody else")));
 }
 
+TEST_F(SessionRefusal, ASynchronousStandbyIsNotWhatItBecomes) {
+  Connection admin = Connect(SharedServer().Conninfo("postgres"));
+  const auto set_names = [&](const std::string& names) {
+    Must(admin.Execute("ALTER SYSTEM SET synchronous_standby_names = " + QuoteLiteral(names)));
+    Must(admin.Execute("SELECT pg_reload_conf()"));
+    return Eventually(
+        [&] { return Must(admin.Execute("SHOW synchronous_standby_names")).Get(0, 0) == names; });
+  };
+  ASSERT_TRUE(set_names("FIRST 1 (somebody, \"WALFERRY\")"));
+  const absl::Status status = Refusal(source().Options());
+  ASSERT_TRUE(set_names(""));
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  EXPECT_FALSE(IsRetryable(status));
+  EXPECT_THAT(Text(status),
+              AllOf(HasSubstr("synchronous_standby_names"), HasSubstr("would wait for the target")));
+}
+
 TEST_F(SessionRefusal, SlotInUseIsWaitedFor) {
   RecordingSink other_sink;
   SessionOptions options = source().Options();

@@ -35,6 +35,16 @@ TEST(SqlstateTest, WhatTheOperatorMustChangeIsNot) {
   EXPECT_FALSE(IsRetryable(absl::DataLossError("bytes")));
 }
 
+TEST(SqlstateTest, ConnectionErrorsOfAStatementAreNotOurs) {
+  for (const char* sqlstate : {"08000", "08001", "08006"}) {
+    const absl::Status status = OfStatement(ServerError(sqlstate, "foreign"));
+    EXPECT_FALSE(IsRetryable(status)) << sqlstate;
+    EXPECT_EQ(SqlstateOf(status), sqlstate);
+    EXPECT_EQ(MessageOf(status), "foreign");
+  }
+  EXPECT_TRUE(IsRetryable(OfStatement(ServerError("40001"))));
+}
+
 TEST(SqlstateTest, CodesSayWhoHasToAct) {
   EXPECT_EQ(CodeOfSqlstate("57P01"), absl::StatusCode::kUnavailable);
   EXPECT_EQ(CodeOfSqlstate("53100"), absl::StatusCode::kResourceExhausted);

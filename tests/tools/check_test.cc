@@ -292,6 +292,29 @@ TEST_F(CheckAsNobody, PrivilegesGrantedAsToldAreEnough) {
   EXPECT_EQ(report.exit_code, 0) << report.result;
 }
 
+TEST_F(CheckAsNobody, MarkerThatMayNotBeWrittenIsAWarningWithItsGrant) {
+  Expect(Run(), "marker", "PASS");
+  const std::string function = "function pg_logical_emit_message(boolean, text, text)";
+  pair_.RunOnSource("revoke execute on " + function + " from public");
+  const json found = Expect(RunAsNobody(), "marker", "WARN");
+  EXPECT_THAT(found.at("fix").get<std::string>(),
+              HasSubstr("GRANT EXECUTE ON FUNCTION pg_catalog.pg_logical_emit_message(boolean,text,text)"));
+  pair_.RunOnSource("grant execute on " + function + " to public");
+}
+
+TEST_F(CheckAsNobody, LimitsOfSessionsAreFoundWhereTheyAre) {
+  EXPECT_THAT(Expect(Run(), "source-connections", "PASS").at("evidence").get<std::string>(),
+              HasSubstr("max_connections"));
+  for (Connection* side : {&pair_.source(), &pair_.target()}) {
+    RunSql(*side, "alter role " + role_ + " connection limit 4");
+  }
+  const Report few = RunAsNobody();
+  EXPECT_THAT(ExpectBlock(few, "target-connections").at("evidence").get<std::string>(),
+              HasSubstr("CONNECTION LIMIT of role"));
+  EXPECT_THAT(Expect(few, "source-connections", "WARN").at("evidence").get<std::string>(),
+              HasSubstr("CONNECTION LIMIT of role"));
+}
+
 TEST_F(CheckAsNobody, RowSecurityThatHidesRowsBlocks) {
   pair_.RunOnSource("create table t (id int primary key); alter table t enable row level security");
   Expect(Run(), "row-security", "PASS");
@@ -313,6 +336,37 @@ TEST_F(Check, WalLevelReplicaBlocks) {
   const json check = ExpectBlock(report, "wal-level");
   EXPECT_THAT(check.at("evidence").get<std::string>(), HasSubstr("wal_level is replica"));
   EXPECT_THAT(check.at("fix").get<std::string>(), HasSubstr("ALTER SYSTEM SET wal_level = logical"));
+}
+
+TEST_F(Check, BeingASynchronousStandbyBlocks) {
+  pair_.RunOnSource("create table t (id int primary key)");
+  const auto set_names = [&](const std::string& names) {
+    pair_.RunOnSource("alter system set synchronous_standby_names = " + QuoteLiteral(names));
+    pair_.RunOnSource("select pg_reload_conf()");
+    return WaitUntil([&] { return QueryText(pair_.source(), "show synchronous_standby_names") == names; });
+  };
+  ASSERT_TRUE(set_names("ANY 1 (somebody, *)"));
+  const Report any = Run();
+  ASSERT_TRUE(set_names("somebody, \"walferry " + pair_.name() + "\""));
+  const Report named = Run();
+  const Report other = RunWith(pair_.source_conninfo() + " application_name=other", pair_.target_conninfo());
+  ASSERT_TRUE(set_names("somebody"));
+  const Report real = Run();
+  ASSERT_TRUE(set_names(""));
+  EXPECT_THAT(ExpectBlock(any, "synchronous-standby").at("fix").get<std::string>(),
+              HasSubstr("synchronous_standby_names = 'FIRST"));
+  ExpectBlock(named, "synchronous-standby");
+  Expect(other, "synchronous-standby", "PASS");
+  Expect(real, "synchronous-standby", "PASS");
+}
+
+TEST_F(Check, AmountsThatWouldBeOthersBlock) {
+  pair_.RunOnSource("create domain price as money; create table t (id int primary key, m price)");
+  Expect(Run(), "money", "PASS");
+  pair_.RunOnTarget("alter database " + QuoteIdentifier(pair_.name()) + " set lc_monetary = 'ja_JP.utf8'");
+  EXPECT_THAT(ExpectBlock(Run(), "money").at("evidence").get<std::string>(), HasSubstr("lc_monetary"));
+  pair_.RunOnSource("alter database " + QuoteIdentifier(pair_.name()) + " set lc_monetary = 'ja_JP.utf8'");
+  Expect(Run(), "money", "PASS");
 }
 
 TEST_F(Check, OwnMigrationIsNoObstacleUnlessItsSlotIsLost) {
