@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "absl/time/clock.h"
-#include "apply/sequence.h"
 #include "stream/slot.h"
 #include "tools/endpoint.h"
 #include "tools/log.h"
@@ -189,6 +188,8 @@ absl::Status Migration::AdoptSlot(const std::string& slot, const std::string& pu
 
 absl::StatusOr<FollowResult> Migration::Stream(const FollowUntil& until,
                                                const std::function<void(const RuntimeSnapshot&)>& watch) {
+  // An older walferry was ended in the middle of its cutover.
+  if (record_.phase == Phase::kCutover) WF_RETURN_IF_ERROR(SetPhase(Phase::kCatchUp));
   WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
   const auto note_catching_up = [this](bool caught_up, Lsn applied) {
     if (record_.phase == Phase::kCatchUp && caught_up && applied >= record_.copy_lsn &&
@@ -223,11 +224,6 @@ bool Migration::BinarySuitsNow(const std::vector<TableRecord>& tables) {
     pairs = ReadTablePairs(source_, target_, names);
   }
   return pairs.ok() && BinarySuits(*pairs);
-}
-
-absl::StatusOr<SequenceReport> Migration::SetAllSequences() {
-  WF_ASSIGN_OR_RETURN(const std::vector<SequenceValue> values, ReadSequences(source_));
-  return SetSequences(target_, values);
 }
 
 }  // namespace walferry

@@ -12,7 +12,6 @@
 #include "absl/time/time.h"
 #include "apply/early_index.h"
 #include "apply/schema.h"
-#include "apply/sequence.h"
 #include "apply/state.h"
 #include "apply/table_copy.h"
 #include "stream/connection.h"
@@ -70,7 +69,6 @@ class Migration {
 
   // Everything of the schema up to and with stage `last` that is not there yet.
   absl::Status CreateObjectsUpTo(ObjectStage last);
-  absl::StatusOr<SequenceReport> SetAllSequences();
 
   absl::Status SetPhase(Phase phase);
   absl::Status Note(const std::string& kind, const std::string& detail);
@@ -83,6 +81,7 @@ class Migration {
   absl::Status CheckPinnedIdentity();
   absl::Status Begin();
   absl::Status BeginCopyOnce();
+  absl::Status FinishCopyOnce();
   absl::Status Record();
   absl::Status PublicationPhase();
   absl::Status SlotPhase();

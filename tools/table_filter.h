@@ -44,6 +44,8 @@ class TableFilter {
   bool Matches(const SourceTable& table) const;
   // For names alone, where nothing is known about ancestors.
   bool Matches(const TableName& table) const;
+  // Whether a pattern of --exclude-tables matches this name.
+  bool Excludes(const TableName& name) const;
 
   std::vector<SourceTable> Select(const std::vector<SourceTable>& tables) const;
 
