@@ -179,6 +179,16 @@ class Monitor {
   std::thread thread_;
 };
 
+// What came for this migration's tables. The session counts all that is published, which may be more than
+// ours where the publication is the user's: there what was applied counts.
+std::uint64_t ChangesReceived(const MigrationRecord& record, bool only_listed, const Session& session,
+                              const Applier& applier) {
+  if (record.owns_publication || !only_listed) return session.counters().changes;
+  TableCounters sum;
+  for (const auto& [table, counted] : applier.counters().tables) sum += counted;
+  return static_cast<std::uint64_t>(sum.inserts + sum.updates + sum.deletes + sum.truncates);
+}
+
 }  // namespace
 
 std::optional<Lsn> FollowForever(const FollowProgress&) {
@@ -232,9 +242,11 @@ absl::StatusOr<FollowResult> Follow(FollowOptions options, const MigrationRecord
   absl::Status status;
   {
     Monitor monitor(record, options.target, lock_connection, session, *applier, budget, stop, inner, watch);
-    status = session.Run([&]() -> std::optional<Lsn> {
-      return until({applier->progress(), session.counters().changes});
-    });
+    const auto progress = [&]() -> FollowProgress {
+      const SinkProgress lsn = applier->progress();
+      return {lsn, ChangesReceived(record, only_listed, session, *applier)};
+    };
+    status = session.Run([&]() -> std::optional<Lsn> { return until(progress()); });
     // The session's error comes first: a failed sink also fails to finish.
     const absl::Status finished = applier->Finish(absl::Now() + kDrainDeadline);
     if (status.ok()) status = finished;
@@ -243,7 +255,7 @@ absl::StatusOr<FollowResult> Follow(FollowOptions options, const MigrationRecord
                       "another walferry has taken over migration %s: this one ends", record.name);
     }
     result.runtime = monitor.End();
-    result.last = {applier->progress(), session.counters().changes};
+    result.last = progress();
   }
   if (absl::IsUnimplemented(status) && options.binary_if_it_suits) {
     LogInfo("the stream goes on in text: %s", MessageOf(status));
