@@ -32,6 +32,7 @@ class ObjectCreator {
 
  private:
   absl::Status TryCreate(const SchemaObject& object, bool& unanswered);
+  absl::Status MarkedDoneOr(const absl::Status& made, const SchemaObject& object);
   absl::Status Connect();
 
   const std::string& conninfo_;

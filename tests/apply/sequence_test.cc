@@ -16,7 +16,8 @@ constexpr char kSequences[] =
 
 std::vector<TableName> NamesOfAll(Connection& source) {
   std::vector<TableName> names;
-  for (const SequenceInfo& sequence : ListSequences(source).value()) names.push_back(sequence.name);
+  const std::vector<SequenceInfo> sequences = ListSequences(source).value();
+  for (const SequenceInfo& sequence : sequences) names.push_back(sequence.name);
   return names;
 }
 

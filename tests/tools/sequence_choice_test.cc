@@ -25,10 +25,9 @@ std::vector<std::string> Chosen(const std::vector<SequenceInfo>& sequences, cons
                                 const std::vector<TableName>& chosen) {
   const std::vector<SourceTable> tables = {Table("app", "a"), Table("app", "leaf", {{"app", "root"}}),
                                            Table("other", "b")};
+  const SequenceChoice choice = ChooseSequences(sequences, tables, chosen, filter);
   std::vector<std::string> names;
-  for (const TableName& name : ChooseSequences(sequences, tables, chosen, filter).names()) {
-    names.push_back(name.ToString());
-  }
+  for (const SequenceInfo& sequence : choice.chosen) names.push_back(sequence.name.ToString());
   return names;
 }
 
