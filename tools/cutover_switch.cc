@@ -177,10 +177,11 @@ std::vector<Leftover> FinishAfterSwitch(Migration& migration, const LastStage& s
                                         const StopSignal& stop) {
   std::vector<Leftover> leftovers;
   Finisher finisher(migration, stop);
+  // First what the application sees.
+  for (const SchemaObject& object : stage.refreshes) finisher.Do(object, "refreshed", bound, leftovers);
   for (const SchemaObject& object : stage.validations) {
     finisher.Do(object, "validated", absl::InfiniteDuration(), leftovers);
   }
-  for (const SchemaObject& object : stage.refreshes) finisher.Do(object, "refreshed", bound, leftovers);
   for (const SchemaObject& object : stage.event_triggers) {
     finisher.Do(object, "created event trigger", bound, leftovers);
   }

@@ -45,7 +45,7 @@ struct Leftover {
 std::vector<Leftover> RehearseRefreshes(Migration& migration, const LastStage& stage, absl::Duration bound,
                                         const StopSignal& stop);
 
-// Validates foreign keys, refreshes views, makes event triggers, each with its mark. A view is given up after
+// Refreshes views, validates foreign keys, makes event triggers, each with its mark. A view is given up after
 // `bound`; what is left can be done by another call.
 std::vector<Leftover> FinishAfterSwitch(Migration& migration, const LastStage& stage, absl::Duration bound,
                                         const StopSignal& stop);

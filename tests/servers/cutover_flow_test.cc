@@ -140,6 +140,19 @@ TEST_F(CutoverFlow, KilledWhileItWaitsForAnOpenTransaction) {
   ExpectThatTheNextCutoverCompletes();
 }
 
+TEST_F(CutoverFlow, StoppedBeforeTheSwitchItSaysThatNothingWasSwitched) {
+  Migrate();
+  auto writer = Hold(pair_.source_conninfo(), "INSERT INTO child (parent, a) VALUES (3, 'open')");
+  WalferryProcess& cutover = Begin("cutover");
+  ASSERT_TRUE(WaitUntil([&] { return cutover.err().find("waiting up to") != std::string::npos; }))
+      << cutover.err();
+  cutover.Signal(SIGTERM);
+  EXPECT_EQ(cutover.Wait(), 1);
+  EXPECT_THAT(cutover.err(), HasSubstr("stopped before the switch"));
+  RunSql(*writer, "COMMIT");
+  ExpectThatTheMigrationGoesOn();
+}
+
 TEST_F(CutoverFlow, KilledBetweenTheMarkerAndTheProof) {
   Migrate();
   WalferryProcess& cutover = Begin("cutover");

@@ -115,7 +115,15 @@ absl::StatusOr<ExitCode> RunCutover(const CutoverFlags& flags, const CommandCont
     WF_RETURN_IF_ERROR(RefusalOf(forecast.reasons));
     return ExitCode::kDone;
   }
-  WF_ASSIGN_OR_RETURN(const CutoverReport report, Cutover(options, context.stop));
+  absl::StatusOr<CutoverReport> done = Cutover(options, context.stop);
+  // Whoever reads the exit code must not take this for a switch.
+  if (absl::IsCancelled(done.status()) && context.stop.requested()) {
+    return Errorf(
+        absl::StatusCode::kFailedPrecondition,
+        "stopped before the switch: walferry migrate goes on with migration %s, or run cutover again",
+        context.globals.name);
+  }
+  WF_ASSIGN_OR_RETURN(const CutoverReport report, std::move(done));
   for (const TableName& sequence : report.sequences_missing) {
     LogWarn("sequence %s is not on the target", sequence.ToString());
   }
