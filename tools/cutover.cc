@@ -211,6 +211,7 @@ absl::StatusOr<CutoverReport> Cutover(const CutoverOptions& options, const StopS
   }
   WF_ASSIGN_OR_RETURN(Migration migration, Migration::Open(options.migration, stop));
   WF_RETURN_IF_ERROR(RefusalOf(PhaseReasons(migration.record(), options.migration.name)));
+  WF_RETURN_IF_ERROR(migration.Note("cutover", "begun"));
   WF_ASSIGN_OR_RETURN(const SwitchPlan plan, Prepare(options, migration, stop));
 
   Drain drain(migration.source(), FollowUntilCaughtUp(migration.options().source, absl::Milliseconds(500)),

@@ -43,6 +43,14 @@ std::optional<Lsn> Drain::Next(const FollowProgress& progress) {
 }
 
 std::optional<Lsn> Drain::ToHead(const FollowProgress& progress) {
+  // On an idle source the target stands at the head before the stream has begun. What the source has to
+  // decode again at its beginning must not become a part of the pause.
+  if (!first_.valid()) {
+    absl::StatusOr<Lsn> first = WriteMarker(source_);
+    if (!first.ok()) return Over(progress, first.status());
+    first_ = *first;
+  }
+  if (progress.lsn.confirmed < first_) return first_;
   const std::optional<Lsn> head = to_head_(progress);
   if (!head || progress.lsn.confirmed < *head) return head;
   marked_at_ = absl::Now();

@@ -32,7 +32,7 @@ class Drain {
   absl::Status Outcome(const FollowProgress& last) const;
 
   Lsn marker() const { return marker_; }
-  // When the first marker was written, was reached, and when it was certain that nothing followed.
+  // When the pause began with a marker, when that was reached, and when it was certain that nothing followed.
   absl::Time marked_at() const { return marked_at_; }
   absl::Time drained_at() const { return drained_at_; }
   absl::Time proven_at() const { return proven_at_; }
@@ -53,7 +53,8 @@ class Drain {
   const FollowUntil to_head_;
   const DrainOptions options_;
   Stage stage_ = Stage::kToHead;
-  Lsn marker_;  // The last one that was written.
+  Lsn first_;   // Shows that the stream is under way, outside of the pause.
+  Lsn marker_;  // The last one that was written in the pause.
   absl::Time marked_at_ = absl::InfiniteFuture();
   absl::Time drained_at_ = absl::InfiniteFuture();
   absl::Time proven_at_ = absl::InfiniteFuture();
