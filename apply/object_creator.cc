@@ -12,6 +12,12 @@ namespace {
 
 constexpr absl::Duration kRetryFor = absl::Minutes(10);
 
+// A table or index, or another object, of that name.
+bool SaysThatItExists(const absl::Status& status) {
+  const std::string sqlstate = SqlstateOf(status);
+  return sqlstate == "42P07" || sqlstate == "42710";
+}
+
 }  // namespace
 
 // A materialized view is filled as the database's own sessions fill it: dates, times and amounts that its
@@ -43,10 +49,20 @@ absl::Status ObjectCreator::TryCreate(const SchemaObject& object, bool& unanswer
     if (done) return absl::OkStatus();
   }
   WF_RETURN_IF_ERROR(connection_->Execute(BeginScript(object)).status());
-  WF_RETURN_IF_ERROR(connection_->Execute(object.sql).status());
+  const absl::Status made = connection_->Execute(object.sql).status();
+  if (SaysThatItExists(made)) return MarkedDoneOr(made, object);
+  WF_RETURN_IF_ERROR(made);
   WF_RETURN_IF_ERROR(MarkObjectDone(*connection_, migration_, object.id));
   unanswered = true;
   return connection_->Execute("COMMIT").status();
+}
+
+// One that the catalog did not show under the name that the dump gave it, but whose mark says that we made
+// it.
+absl::Status ObjectCreator::MarkedDoneOr(const absl::Status& made, const SchemaObject& object) {
+  WF_RETURN_IF_ERROR(connection_->Execute("ROLLBACK").status());
+  WF_ASSIGN_OR_RETURN(const bool done, ObjectIsDone(*connection_, migration_, object.id));
+  return done ? absl::OkStatus() : made;
 }
 
 absl::Status ObjectCreator::Connect() {

@@ -30,6 +30,7 @@ class ObjectCreator {
 
  private:
   absl::Status TryCreate(const SchemaObject& object, bool& unanswered);
+  absl::Status MarkedDoneOr(const absl::Status& made, const SchemaObject& object);
   absl::Status Connect();
   std::string BeginScript(const SchemaObject& object) const;
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "apply/last_stage.h"
 #include "apply/object_creator.h"
 #include "apply/schema_script.h"
 
@@ -160,17 +161,6 @@ class Trial {
 };
 
 }  // namespace
-
-std::string WithNotValid(const std::string& sql) {
-  bool quoted = false;
-  for (std::size_t i = 0; i < sql.size(); ++i) {
-    if (sql[i] == '"') quoted = !quoted;
-    if (sql[i] != ';' || quoted) continue;
-    if (std::string_view(sql).substr(0, i).ends_with("NOT VALID")) return sql;
-    return sql.substr(0, i) + " NOT VALID" + sql.substr(i);
-  }
-  return sql;
-}
 
 absl::StatusOr<std::vector<ObjectTrial>> TryObjects(Connection& target,
                                                     const std::vector<SchemaObject>& objects) {

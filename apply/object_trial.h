@@ -24,7 +24,4 @@ struct ObjectTrial {
 absl::StatusOr<std::vector<ObjectTrial>> TryObjects(Connection& target,
                                                     const std::vector<SchemaObject>& objects);
 
-// A foreign key's statement, without a look at the rows; what follows it (a comment) stays.
-std::string WithNotValid(const std::string& sql);
-
 }  // namespace walferry

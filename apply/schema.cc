@@ -8,6 +8,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "apply/object_catalog.h"
 #include "apply/object_creator.h"
 #include "apply/parameter_rows.h"
 #include "apply/position.h"
@@ -142,17 +143,40 @@ absl::StatusOr<std::vector<SchemaObject>> DurableObjects(const std::string& targ
   return objects;
 }
 
+// A mark is believed only where the catalog does not say otherwise: somebody may have dropped the object, or
+// made it. What is there gets its mark.
+absl::Status CompareWithCatalog(const std::string& target, const std::string& migration,
+                                std::vector<SchemaObject>& objects, const StopSignal& stop) {
+  return RetryFor(kRetryFor, stop, [&]() -> absl::Status {
+    WF_ASSIGN_OR_RETURN(Connection connection,
+                        Connection::Open({.conninfo = target, .settings = {}, .stop = &stop}));
+    WF_ASSIGN_OR_RETURN(const ObjectCatalog there, ObjectCatalog::Read(connection));
+    std::vector<std::int64_t> unmarked;
+    for (SchemaObject& object : objects) {
+      const bool is_there = there.IsThere(object);
+      if (is_there && !object.done) unmarked.push_back(object.id);
+      object.done = is_there;
+    }
+    return MarkObjectsDone(connection, migration, unmarked);
+  });
+}
+
 absl::Status CreateStages(StageCreation& creation, const std::vector<SchemaObject>& objects, int jobs) {
   for (ObjectStage stage :
        {ObjectStage::kIndex, ObjectStage::kAttach, ObjectStage::kForeignKey, ObjectStage::kTrigger}) {
     std::vector<SchemaObject> parallel;
-    std::vector<SchemaObject> in_order;  // Materialized views are filled from others.
+    std::vector<SchemaObject> in_order;        // Materialized views are filled from others.
+    std::vector<SchemaObject> event_triggers;  // They may refuse whatever comes after them.
     for (const SchemaObject& object : objects) {
       if (object.done || object.stage != stage) continue;
-      (object.kind == kRefreshKind ? in_order : parallel).push_back(object);
+      (object.kind == kRefreshKind        ? in_order
+       : object.kind == kEventTriggerKind ? event_triggers
+                                          : parallel)
+          .push_back(object);
     }
     WF_RETURN_IF_ERROR(creation.Create(std::move(parallel), jobs));
     WF_RETURN_IF_ERROR(creation.Create(std::move(in_order), 1));
+    WF_RETURN_IF_ERROR(creation.Create(std::move(event_triggers), 1));
   }
   return absl::OkStatus();
 }
@@ -186,6 +210,7 @@ absl::Status CreateObjects(const std::string& target, const std::string& migrati
                            std::function<void(const ObjectProgress&)> done) {
   const auto is_done = [](const SchemaObject& object) { return object.done; };
   WF_ASSIGN_OR_RETURN(std::vector<SchemaObject> objects, DurableObjects(target, migration, last, stop));
+  WF_RETURN_IF_ERROR(CompareWithCatalog(target, migration, objects, stop));
   ObjectProgress progress;
   progress.total = static_cast<std::int64_t>(objects.size());
   const auto show = [&](const SchemaObject& object) {

@@ -15,16 +15,39 @@ struct SequenceShape {
   bool cycles = false;
 };
 
-absl::StatusOr<std::map<TableName, SequenceShape>> ListSequences(Connection& connection) {
-  WF_ASSIGN_OR_RETURN(
-      Result rows,
-      connection.Execute(
-          "SELECT n.nspname, c.relname, s.seqincrement < 0, s.seqcycle FROM pg_catalog.pg_class c "
-          "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-          "JOIN pg_catalog.pg_sequence s ON s.seqrelid = c.oid "
-          "WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname <> 'walferry' "
-          "AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.objid = c.oid "
-          "AND d.classid = 'pg_catalog.pg_class'::regclass AND d.deptype = 'e')"));
+constexpr char kShapes[] = R"sql(
+SELECT n.nspname, c.relname, s.seqincrement < 0, s.seqcycle
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_sequence s ON s.seqrelid = c.oid)sql";
+
+// A row for each sequence and table that owns or uses it; the table is NULL where there is none.
+constexpr char kSequences[] = R"sql(
+SELECT n.nspname, c.relname,
+  pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_sequence_privilege(c.oid, 'SELECT'),
+  pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_sequence_privilege(c.oid, 'UPDATE'),
+  tn.nspname, t.relname
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN (
+  SELECT objid AS sequence_id, refobjid AS table_id FROM pg_catalog.pg_depend
+  WHERE classid = 'pg_catalog.pg_class'::regclass AND refclassid = 'pg_catalog.pg_class'::regclass
+    AND deptype IN ('a', 'i')
+  UNION
+  SELECT d.refobjid, a.adrelid FROM pg_catalog.pg_depend d
+  JOIN pg_catalog.pg_attrdef a ON a.oid = d.objid
+  WHERE d.classid = 'pg_catalog.pg_attrdef'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
+) used ON used.sequence_id = c.oid
+LEFT JOIN pg_catalog.pg_class t ON t.oid = used.table_id
+LEFT JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
+WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname <> 'walferry'
+  AND NOT EXISTS (
+    SELECT FROM pg_catalog.pg_depend e WHERE e.objid = c.oid
+      AND e.classid = 'pg_catalog.pg_class'::regclass AND e.deptype = 'e')
+ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C", 5, 6)sql";
+
+absl::StatusOr<std::map<TableName, SequenceShape>> ReadShapes(Connection& connection) {
+  WF_ASSIGN_OR_RETURN(const Result rows, connection.Execute(kShapes));
   std::map<TableName, SequenceShape> sequences;
   for (int row = 0; row < rows.rows(); ++row) {
     sequences[{std::string(rows.Get(row, 0)), std::string(rows.Get(row, 1))}] = {rows.GetBool(row, 2),
@@ -75,9 +98,29 @@ absl::Status SetValues(Connection& target, const std::vector<SequenceValue>& val
   return absl::OkStatus();
 }
 
-absl::StatusOr<SequenceReport> SetSequencesInTransaction(Connection& target,
-                                                         const std::vector<SequenceValue>& wanted) {
-  WF_ASSIGN_OR_RETURN(const auto shapes, ListSequences(target));
+}  // namespace
+
+absl::StatusOr<std::vector<SequenceInfo>> ListSequences(Connection& connection) {
+  WF_ASSIGN_OR_RETURN(const Result rows, connection.Execute(kSequences));
+  std::vector<SequenceInfo> sequences;
+  for (int row = 0; row < rows.rows(); ++row) {
+    TableName name{std::string(rows.Get(row, 0)), std::string(rows.Get(row, 1))};
+    if (sequences.empty() || sequences.back().name != name) {
+      sequences.push_back({std::move(name), rows.GetBool(row, 2), rows.GetBool(row, 3), {}});
+    }
+    if (rows.IsNull(row, 5)) continue;
+    sequences.back().tables.push_back({std::string(rows.Get(row, 4)), std::string(rows.Get(row, 5))});
+  }
+  return sequences;
+}
+
+absl::StatusOr<std::vector<SequenceValue>> ReadSequences(Connection& source,
+                                                         const std::vector<TableName>& names) {
+  return ReadValues(source, names);
+}
+
+absl::StatusOr<SequenceReport> SetSequences(Connection& target, const std::vector<SequenceValue>& wanted) {
+  WF_ASSIGN_OR_RETURN(const auto shapes, ReadShapes(target));
   SequenceReport report;
   std::map<TableName, SequenceValue> wanted_by_name;
   std::vector<TableName> names;
@@ -96,26 +139,6 @@ absl::StatusOr<SequenceReport> SetSequencesInTransaction(Connection& target,
   }
   WF_RETURN_IF_ERROR(SetValues(target, behind));
   report.set = static_cast<int>(behind.size());
-  return report;
-}
-
-}  // namespace
-
-absl::StatusOr<std::vector<SequenceValue>> ReadSequences(Connection& source) {
-  WF_ASSIGN_OR_RETURN(const auto sequences, ListSequences(source));
-  std::vector<TableName> names;
-  for (const auto& [name, shape] : sequences) names.push_back(name);
-  return ReadValues(source, names);
-}
-
-absl::StatusOr<SequenceReport> SetSequences(Connection& target, const std::vector<SequenceValue>& values) {
-  WF_RETURN_IF_ERROR(target.Execute("BEGIN").status());
-  absl::StatusOr<SequenceReport> report = SetSequencesInTransaction(target, values);
-  if (report.ok()) {
-    WF_RETURN_IF_ERROR(target.Execute("COMMIT").status());
-  } else if (target.alive()) {
-    (void)target.Execute("ROLLBACK");
-  }
   return report;
 }
 

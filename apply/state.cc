@@ -407,6 +407,19 @@ absl::Status MarkObjectDone(Connection& target, const std::string& name, std::in
       name);
 }
 
+absl::Status MarkObjectsDone(Connection& target, const std::string& name,
+                             const std::vector<std::int64_t>& ids) {
+  if (ids.empty()) return absl::OkStatus();
+  std::string list = "{";
+  for (const std::int64_t id : ids) absl::StrAppendFormat(&list, "%s%d", list.size() > 1 ? "," : "", id);
+  list += "}";
+  return target
+      .Execute(R"sql(
+UPDATE walferry.schema_object SET done = true WHERE migration = $1 AND id = ANY ($2::bigint[]))sql",
+               {name, list})
+      .status();
+}
+
 absl::StatusOr<bool> ObjectIsDone(Connection& target, const std::string& name, std::int64_t id) {
   WF_ASSIGN_OR_RETURN(Result row, target.Execute("SELECT done FROM walferry.schema_object "
                                                  "WHERE migration = $1 AND id = $2 FOR UPDATE",

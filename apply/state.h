@@ -198,6 +198,8 @@ absl::Status InsertObjects(Connection& target, const std::string& name,
 absl::Status AppendObjects(Connection& target, const std::string& name, std::vector<SchemaObject> objects);
 absl::StatusOr<std::vector<SchemaObject>> LoadObjects(Connection& target, const std::string& name);
 absl::Status MarkObjectDone(Connection& target, const std::string& name, std::int64_t id);
+absl::Status MarkObjectsDone(Connection& target, const std::string& name,
+                             const std::vector<std::int64_t>& ids);
 // Whether its transaction committed. Waits for one that is still under way.
 absl::StatusOr<bool> ObjectIsDone(Connection& target, const std::string& name, std::int64_t id);
 

@@ -6,9 +6,11 @@
 
 #include "apply/target_table.h"
 #include "tools/check_context.h"
+#include "tools/cutover_marker.h"
 #include "tools/excluded_relations.h"
 #include "tools/quantity.h"
 #include "tools/replica_identity.h"
+#include "tools/sequence_choice.h"
 
 namespace walferry {
 namespace {
@@ -94,6 +96,37 @@ ORDER BY 1)",
                 context.source.server_version() >= 140000
                     ? "GRANT pg_read_all_data TO " + user
                     : "GRANT USAGE ON SCHEMA … and GRANT SELECT ON ALL TABLES IN SCHEMA … TO " + user);
+  }
+  return absl::OkStatus();
+}
+
+// They are read in the write pause of the cutover, and by `copy`.
+absl::Status CheckSequencePrivilege(CheckContext& context, CheckRun& check) {
+  WF_ASSIGN_OR_RETURN(std::vector<SequenceInfo> sequences, ListSequences(context.source));
+  std::vector<TableName> chosen;
+  for (const SourceTable& table : context.tables) chosen.push_back(table.name);
+  const std::vector<TableName> unreadable =
+      ChooseSequences(std::move(sequences), context.all_tables, chosen, context.options.tables).unreadable();
+  if (unreadable.empty()) {
+    check.Pass("all sequences can be read");
+    return absl::OkStatus();
+  }
+  std::vector<std::string> names;
+  for (const TableName& sequence : unreadable) names.push_back(sequence.ToString());
+  check.Block("the user may not read sequence " + ListSome(names),
+              GrantToRead(unreadable.front(), context.source.user()) +
+                  (unreadable.size() > 1 ? " and likewise for the others" : ""));
+  return absl::OkStatus();
+}
+
+// A warning only: up to the cutover nothing needs it.
+absl::Status CheckMarkerPrivilege(CheckContext& context, CheckRun& check) {
+  WF_ASSIGN_OR_RETURN(const std::string function, MarkerFunctionWithoutExecute(context.source));
+  if (function.empty()) {
+    check.Pass("the user may write the marker of the cutover");
+  } else {
+    check.Warn("the cutover writes a marker with pg_logical_emit_message, which the user may not call",
+               "GRANT EXECUTE ON FUNCTION " + function + " TO " + QuoteIdentifier(context.source.user()));
   }
   return absl::OkStatus();
 }
@@ -319,6 +352,10 @@ constexpr std::array kChecks = {
     CheckDefinition{"table-owner", CheckSide::kSource, "ownership of tables", CheckOwnership,
                     CheckNeed::kStream},
     CheckDefinition{"select-privilege", CheckSide::kSource, "right to read", CheckSelect},
+    CheckDefinition{"sequence-privilege", CheckSide::kSource, "right to read sequences",
+                    CheckSequencePrivilege},
+    CheckDefinition{"marker-privilege", CheckSide::kSource, "right to write a marker", CheckMarkerPrivilege,
+                    CheckNeed::kStream},
     CheckDefinition{"row-security", CheckSide::kSource, "row-level security", CheckRowSecurity},
     CheckDefinition{"replica-identity", CheckSide::kSource, "replica identity", CheckReplicaIdentity,
                     CheckNeed::kStream},

@@ -3,30 +3,105 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "tools/catalog_reasons.h"
+#include "tools/cutover_drain.h"
 #include "tools/endpoint.h"
 #include "tools/log.h"
+#include "tools/open_transactions.h"
 #include "tools/quantity.h"
+#include "tools/sequence_choice.h"
 
 namespace walferry {
 namespace {
 
 constexpr absl::Duration kHandOver = absl::Seconds(60);
-// From the marker on, no change may come for this long.
-constexpr absl::Duration kSilence = absl::Seconds(1);
+constexpr absl::Duration kProof = absl::Milliseconds(1500);   // What it takes on an idle source.
+constexpr absl::Duration kPerObject = absl::Milliseconds(2);  // Of the switch: a few catalog rows.
 
 void WaitFor(const StopSignal& stop, absl::Duration duration) {
   pollfd fd = {stop.fd(), POLLIN, 0};
   poll(&fd, 1, static_cast<int>(absl::ToInt64Milliseconds(duration)));
 }
 
-absl::Status WritesGoOn() {
-  return Errorf(
-      absl::StatusCode::kFailedPrecondition,
-      "changes came after the marker: the source still takes writes; stop them and run cutover again "
-      "(walferry migrate can go on meanwhile)");
+absl::StatusOr<Connection> Connect(Endpoint endpoint, const MigrationOptions& options,
+                                   const StopSignal& stop) {
+  ConnectOptions connect;
+  connect.conninfo = endpoint == Endpoint::kSource ? options.source : options.target;
+  connect.application_name = "walferry " + options.name;
+  connect.settings = {{"lock_timeout", "5s"}};
+  connect.stop = &stop;
+  return ConnectTo(endpoint, connect);
+}
+
+// Both sides and what the target knows of the migration, beside a walferry that may be running.
+struct Sides {
+  Connection source;
+  Connection target;
+  std::optional<MigrationRecord> record;
+  TableFilter tables;  // The migration's choice.
+};
+
+absl::StatusOr<Sides> ConnectSides(const MigrationOptions& options, const StopSignal& stop) {
+  WF_ASSIGN_OR_RETURN(Connection source, Connect(Endpoint::kSource, options, stop));
+  WF_ASSIGN_OR_RETURN(Connection target, Connect(Endpoint::kTarget, options, stop));
+  Sides sides{std::move(source), std::move(target), std::nullopt, options.tables};
+  WF_ASSIGN_OR_RETURN(const bool has_state, StateSchemaExists(sides.target));
+  if (has_state) {
+    WF_ASSIGN_OR_RETURN(sides.record, LoadMigration(sides.target, options.name));
+  }
+  if (sides.record && options.tables.selects_all()) {
+    WF_ASSIGN_OR_RETURN(sides.tables, TableFilter::FromText(sides.record->choice));
+  }
+  return sides;
+}
+
+bool Accepts(const CutoverOptions& options, std::string_view kind) {
+  return std::find(options.accepted.begin(), options.accepted.end(), kind) != options.accepted.end();
+}
+
+// All of the gate but open transactions, which are waited for.
+absl::Status PassGate(const CutoverOptions& options, Sides& sides) {
+  const std::string& name = options.migration.name;
+  std::vector<GateReason> reasons = PhaseReasons(sides.record, name);
+  if (reasons.empty()) {
+    WF_ASSIGN_OR_RETURN(
+        reasons, StandingReasons({sides.source, sides.target, name, sides.record, sides.tables,
+                                  /*tries_last_stage=*/true}));
+    reasons = NotAccepted(std::move(reasons), options.accepted);
+  }
+  if (reasons.size() > 1) {
+    for (const GateReason& reason : reasons) {
+      LogWarn("%s (%s): run %s", reason.text, reason.kind, reason.command);
+    }
+  }
+  return RefusalOf(reasons);
+}
+
+// Those that are open when it begins; what begins later is the application at work, or is seen at the end.
+absl::Status AwaitOpenTransactions(const CutoverOptions& options, Connection& source,
+                                   const StopSignal& stop) {
+  const absl::Time deadline = absl::Now() + options.timeout;
+  WF_ASSIGN_OR_RETURN(std::vector<OpenTransaction> open, ListLastingTransactions(source));
+  if (!open.empty()) {
+    LogWarn("waiting up to %s for open transactions of the source: %s", FormatTimeSpan(options.timeout),
+            Describe(open));
+  }
+  while (!open.empty()) {
+    if (stop.requested()) return absl::CancelledError("stopped");
+    if (absl::Now() > deadline) {
+      return Errorf(absl::StatusCode::kFailedPrecondition,
+                    "a transaction with writes did not end within %s on the source: %s: run %s",
+                    FormatTimeSpan(options.timeout), open.front().description, open.front().command);
+    }
+    WaitFor(stop, absl::Milliseconds(200));
+    WF_ASSIGN_OR_RETURN(const std::vector<OpenTransaction> now, ListOpenTransactions(source));
+    KeepStillOpen(open, now);
+  }
+  return absl::OkStatus();
 }
 
 // Asks a running walferry of this migration to end, and waits until it has.
@@ -53,138 +128,128 @@ absl::Status TakeOver(Connection& target, const MigrationOptions& options, const
   return absl::CancelledError("stopped");
 }
 
-absl::Status Gate(const std::optional<MigrationRecord>& record, const std::string& name) {
-  if (!record) {
-    return Errorf(absl::StatusCode::kFailedPrecondition,
-                  "there is no migration %s on the target: run walferry migrate", name);
-  }
-  if (record->phase == Phase::kDone) {
-    return Errorf(absl::StatusCode::kFailedPrecondition, "migration %s was cut over already", name);
-  }
-  if (record->phase < Phase::kCatchUp) {
-    return Errorf(absl::StatusCode::kFailedPrecondition,
-                  "migration %s is in phase %s: let walferry migrate finish the copy and catch up first",
-                  name, PhaseName(record->phase));
-  }
-  return absl::OkStatus();
+// What the stream found since the gate was passed.
+absl::Status PassGateAgain(const CutoverOptions& options, Migration& migration) {
+  WF_ASSIGN_OR_RETURN(std::vector<GateReason> reasons,
+                      TargetReasons(migration.target(), migration.record().name));
+  const std::optional<MigrationRecord> record = migration.record();
+  WF_ASSIGN_OR_RETURN(std::vector<GateReason> catalog,
+                      CatalogReasons({migration.source(), migration.target(), record->name, record,
+                                      migration.options().tables}));
+  std::move(catalog.begin(), catalog.end(), std::back_inserter(reasons));
+  return RefusalOf(NotAccepted(std::move(reasons), options.accepted));
 }
 
-absl::StatusOr<Connection> ConnectToTarget(const MigrationOptions& options) {
-  ConnectOptions connect;
-  connect.conninfo = options.target;
-  connect.application_name = "walferry " + options.name;
-  return ConnectTo(Endpoint::kTarget, connect);
+// Everything that needs no pause and can be done before it.
+absl::StatusOr<SwitchPlan> Prepare(const CutoverOptions& options, Migration& migration,
+                                   const StopSignal& stop) {
+  WF_RETURN_IF_ERROR(migration.CreateObjectsUpTo(ObjectStage::kAttach));
+  WF_ASSIGN_OR_RETURN(SwitchPlan plan, PlanSwitch(migration));
+  for (const Leftover& leftover : RehearseRefreshes(migration, plan.stage, options.timeout, stop)) {
+    LogWarn("%s", leftover.text);
+  }
+  if (stop.requested()) return absl::CancelledError("stopped");
+  return plan;
 }
 
-// Leads the stream to the marker: first to the source's head, then the marker is written, then to it.
-class Drain {
- public:
-  Drain(Migration& migration, absl::Duration timeout)
-      : source_(migration.source()),
-        caught_up_(FollowUntilCaughtUp(migration.options().source, absl::Seconds(2))),
-        timeout_(timeout) {}
+// The migration was switched by a run that did not come to its end.
+absl::StatusOr<CutoverReport> FinishSwitched(const CutoverOptions& options, const StopSignal& stop) {
+  WF_ASSIGN_OR_RETURN(Migration migration, Migration::Open(options.migration, stop));
+  WF_ASSIGN_OR_RETURN(SwitchPlan plan, PlanSwitch(migration));
+  WF_RETURN_IF_ERROR(MarkObjectsDone(migration.target(), migration.record().name, plan.not_needed));
+  const auto is_done = [](const SchemaObject& object) { return object.done; };
+  std::erase_if(plan.stage.refreshes, is_done);
+  std::erase_if(plan.stage.event_triggers, is_done);
+  LogInfo("migration %s was switched already: doing what was left over", migration.record().name);
+  CutoverReport report;
+  report.position = migration.record().confirmed;
+  report.leftovers = FinishAfterSwitch(migration, plan.stage, absl::InfiniteDuration(), stop);
+  return report;
+}
 
-  std::optional<Lsn> Next(const FollowProgress& progress) {
-    if (!marker_.valid()) {
-      const std::optional<Lsn> head = caught_up_(progress);
-      if (!head || progress.lsn.confirmed < *head) return std::nullopt;
-      error_ = WriteMarker();
-      changes_at_marker_ = progress.changes;
-    }
-    const bool give_up = !error_.ok() || absl::Now() - marked_at_ > timeout_;
-    return give_up ? progress.lsn.confirmed : marker_;
-  }
-
-  Lsn marker() const { return marker_; }
-  absl::Time marked_at() const { return marked_at_; }
-
-  // How it ended, once the stream is over.
-  absl::Status Verdict(const FollowProgress& last) const {
-    WF_RETURN_IF_ERROR(error_);
-    if (last.lsn.confirmed < marker_) {
-      return Errorf(
-          absl::StatusCode::kUnavailable,
-          "the target did not reach the marker within %s: the migration can go on, run cutover again",
-          FormatTimeSpan(timeout_));
-    }
-    return last.changes > changes_at_marker_ ? WritesGoOn() : absl::OkStatus();
-  }
-
- private:
-  // Every transaction that committed before the marker stands before the position taken with it.
-  absl::Status WriteMarker() {
-    marked_at_ = absl::Now();
-    const absl::StatusOr<Result> marker = source_.Execute(
-        "SELECT pg_catalog.pg_logical_emit_message(true, 'walferry', 'cutover'), "
-        "pg_catalog.pg_current_wal_insert_lsn()");
-    if (!marker.ok()) return Annotate(marker.status(), "cannot write the marker into the source's WAL");
-    WF_ASSIGN_OR_RETURN(marker_, Lsn::Parse(marker->Get(0, 1)));
-    LogInfo("marker at %s", marker_.ToString());
-    return absl::OkStatus();
-  }
-
-  Connection& source_;
-  FollowUntil caught_up_;
-  const absl::Duration timeout_;
-  Lsn marker_;
-  absl::Time marked_at_ = absl::InfiniteFuture();
-  std::uint64_t changes_at_marker_ = 0;
-  absl::Status error_;
-};
-
-// Looks into the slot, without consuming, for changes that the stream did not bring.
-absl::Status ProveSilence(Migration& migration) {
-  WF_ASSIGN_OR_RETURN(const Result changes,
-                      migration.source().Execute(
-                          "SELECT FROM pg_catalog.pg_logical_slot_peek_binary_changes($1, NULL, NULL, "
-                          "'proto_version', '1', 'publication_names', $2) "
-                          "WHERE pg_catalog.get_byte(data, 0) IN (68, 73, 84, 85) LIMIT 1",  // D, I, T, U
-                          {migration.record().slot, QuoteIdentifier(migration.record().publication)}));
-  return changes.rows() > 0 ? WritesGoOn() : absl::OkStatus();
+absl::StatusOr<bool> SomethingIsLeft(Sides& sides) {
+  if (!sides.record || sides.record->phase != Phase::kDone) return false;
+  WF_ASSIGN_OR_RETURN(const std::vector<SchemaObject> objects, LoadObjects(sides.target, sides.record->name));
+  return std::any_of(objects.begin(), objects.end(), [](const SchemaObject& object) { return !object.done; });
 }
 
 }  // namespace
 
-absl::Status CheckCutover(const MigrationOptions& options) {
-  WF_ASSIGN_OR_RETURN(Connection target, ConnectToTarget(options));
-  WF_ASSIGN_OR_RETURN(const bool has_state, StateSchemaExists(target));
-  std::optional<MigrationRecord> record;
-  if (has_state) {
-    WF_ASSIGN_OR_RETURN(record, LoadMigration(target, options.name));
+absl::StatusOr<CutoverForecast> ForecastCutover(const CutoverOptions& options, const StopSignal& stop) {
+  WF_ASSIGN_OR_RETURN(Sides sides, ConnectSides(options.migration, stop));
+  const std::string& name = options.migration.name;
+  CutoverForecast forecast;
+  forecast.reasons = PhaseReasons(sides.record, name);
+  forecast.can_begin = forecast.reasons.empty();
+  if (!forecast.can_begin) return forecast;
+  WF_ASSIGN_OR_RETURN(forecast.reasons, CutoverGate({sides.source, sides.target, name, sides.record,
+                                                     sides.tables, /*tries_last_stage=*/true}));
+  forecast.reasons = NotAccepted(std::move(forecast.reasons), options.accepted);
+
+  WF_ASSIGN_OR_RETURN(const Lsn head, CurrentWalLsn(sides.source));
+  forecast.lag_bytes = head.value - std::min(head, sides.record->confirmed).value;
+  WF_ASSIGN_OR_RETURN(const std::vector<SchemaObject> objects, LoadObjects(sides.target, name));
+  WF_ASSIGN_OR_RETURN(const ObjectCatalog there, ObjectCatalog::Read(sides.target));
+  const LastStage stage = PlanLastStage(objects, there);
+  forecast.objects = static_cast<int>(stage.switching.size());
+  forecast.validations = static_cast<int>(stage.validations.size());
+  forecast.refreshes = static_cast<int>(stage.refreshes.size());
+  forecast.event_triggers = static_cast<int>(stage.event_triggers.size());
+
+  WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, LoadTables(sides.target, name));
+  WF_ASSIGN_OR_RETURN(const SequenceChoice choice,
+                      ReadSequenceChoice(sides.source, NamesOf(tables), sides.tables));
+  forecast.sequences = static_cast<int>(choice.chosen.size());
+  if (choice.unreadable().empty()) {
+    const absl::Time begin = absl::Now();
+    WF_RETURN_IF_ERROR(ReadSequences(sides.source, choice.names()).status());
+    forecast.reading_sequences = absl::Now() - begin;
   }
-  return Gate(record, options.name);
+  // Read on the source, read and set on the target.
+  forecast.pause = kProof + 3 * forecast.reading_sequences + forecast.objects * kPerObject;
+  return forecast;
 }
 
 absl::StatusOr<CutoverReport> Cutover(const CutoverOptions& options, const StopSignal& stop) {
-  WF_RETURN_IF_ERROR(CheckCutover(options.migration));
   {
-    WF_ASSIGN_OR_RETURN(Connection target, ConnectToTarget(options.migration));
-    WF_RETURN_IF_ERROR(TakeOver(target, options.migration, stop));
+    WF_ASSIGN_OR_RETURN(Sides sides, ConnectSides(options.migration, stop));
+    WF_ASSIGN_OR_RETURN(const bool is_left, SomethingIsLeft(sides));
+    if (is_left) return FinishSwitched(options, stop);
+    WF_RETURN_IF_ERROR(PassGate(options, sides));
+    if (!Accepts(options, "open-transactions")) {
+      WF_RETURN_IF_ERROR(AwaitOpenTransactions(options, sides.source, stop));
+    }
+    WF_RETURN_IF_ERROR(TakeOver(sides.target, options.migration, stop));
   }
   WF_ASSIGN_OR_RETURN(Migration migration, Migration::Open(options.migration, stop));
-  CutoverReport report;
-  Drain drain(migration, options.timeout);
+  WF_RETURN_IF_ERROR(RefusalOf(PhaseReasons(migration.record(), options.migration.name)));
+  WF_RETURN_IF_ERROR(migration.Note("cutover", "begun"));
+  WF_ASSIGN_OR_RETURN(const SwitchPlan plan, Prepare(options, migration, stop));
+
+  Drain drain(migration.source(), FollowUntilCaughtUp(migration.options().source, absl::Milliseconds(500)),
+              {options.timeout, Accepts(options, "open-transactions")});
   WF_ASSIGN_OR_RETURN(const FollowResult streamed,
                       migration.Stream([&](const FollowProgress& progress) { return drain.Next(progress); },
                                        [](const RuntimeSnapshot&) {}));
   if (streamed.stopped) return absl::CancelledError("stopped");
-  WF_RETURN_IF_ERROR(drain.Verdict(streamed.last));
+  WF_RETURN_IF_ERROR(drain.Outcome(streamed.last));
+  WF_RETURN_IF_ERROR(PassGateAgain(options, migration));
+
+  WF_ASSIGN_OR_RETURN(const SwitchReport switched,
+                      Switch(migration, plan, SwitchEnd::kMigrationIsDone, stop));
+  CutoverReport report;
   report.marker = drain.marker();
   report.position = streamed.last.lsn.confirmed;
-
-  WF_RETURN_IF_ERROR(migration.SetPhase(Phase::kCutover));
-  WF_RETURN_IF_ERROR(migration.CreateObjectsUpTo(ObjectStage::kTrigger));
-  WF_ASSIGN_OR_RETURN(const SequenceReport sequences, migration.SetAllSequences());
-  report.sequences_set = sequences.set;
-  report.sequences_missing = sequences.missing;
-
-  WaitFor(stop, std::max(absl::ZeroDuration(), drain.marked_at() + kSilence - absl::Now()));
-  if (const absl::Status silent = ProveSilence(migration); !silent.ok()) {
-    WF_RETURN_IF_ERROR(migration.SetPhase(Phase::kFollow));
-    return silent;
-  }
-  WF_RETURN_IF_ERROR(migration.SetPhase(Phase::kDone));
-  report.write_pause = absl::Now() - drain.marked_at();
+  report.pause = {.drain = drain.drained_at() - drain.marked_at(),
+                  .proof = drain.proven_at() - drain.drained_at(),
+                  .objects = switched.objects_took,
+                  .sequences = switched.sequences_took,
+                  .total = absl::Now() - drain.marked_at()};
+  report.sequences_set = switched.sequences.set;
+  report.sequences_missing = switched.sequences.missing;
+  LogInfo("switched: the target takes writes from now on; the write pause was %s",
+          FormatTimeSpan(report.pause.total));
+  report.leftovers = FinishAfterSwitch(migration, plan.stage, options.timeout, stop);
   return report;
 }
 

@@ -189,6 +189,16 @@ class Monitor {
   std::thread thread_;
 };
 
+// What came for this migration's tables. The session counts all that is published, which may be more than
+// ours where the publication is the user's: there what was applied counts.
+std::uint64_t ChangesReceived(const MigrationRecord& record, bool only_listed, const Session& session,
+                              const Applier& applier) {
+  if (record.owns_publication || !only_listed) return session.counters().changes;
+  TableCounters sum;
+  for (const auto& [table, counted] : applier.counters().tables) sum += counted;
+  return static_cast<std::uint64_t>(sum.inserts + sum.updates + sum.deletes + sum.truncates);
+}
+
 }  // namespace
 
 std::optional<Lsn> FollowForever(const FollowProgress&) {
@@ -248,9 +258,11 @@ absl::StatusOr<FollowResult> Follow(FollowOptions options, const FollowedMigrati
     CatalogWatcher watcher({options.source, options.target, migration.recorded}, migration.differences, inner);
     Monitor monitor(record, options.target, lock_connection, session, *applier, budget, watcher, stop, inner,
                     watch);
-    status = session.Run([&]() -> std::optional<Lsn> {
-      return until({applier->progress(), session.counters().changes});
-    });
+    const auto progress = [&]() -> FollowProgress {
+      const SinkProgress lsn = applier->progress();
+      return {lsn, ChangesReceived(record, migration.only_listed, session, *applier)};
+    };
+    status = session.Run([&]() -> std::optional<Lsn> { return until(progress()); });
     // The session's error comes first: a failed sink also fails to finish.
     const absl::Status finished = applier->Finish(absl::Now() + kDrainDeadline);
     if (status.ok()) status = finished;
@@ -259,7 +271,7 @@ absl::StatusOr<FollowResult> Follow(FollowOptions options, const FollowedMigrati
                       "another walferry has taken over migration %s: this one ends", record.name);
     }
     result.runtime = monitor.End();
-    result.last = {applier->progress(), session.counters().changes};
+    result.last = progress();
     result.catalog_changed = watcher.wants_restart() && !stop.requested() && !monitor.asked_to_stop();
   }
   if (absl::IsUnimplemented(status) && options.binary_if_it_suits) {

@@ -7,7 +7,6 @@
 
 #include "absl/time/clock.h"
 #include "apply/retry.h"
-#include "apply/sequence.h"
 #include "stream/slot.h"
 #include "tools/endpoint.h"
 #include "tools/log.h"
@@ -232,6 +231,8 @@ absl::Status Migration::AdoptSlot(const std::string& slot, const std::string& pu
 
 absl::StatusOr<FollowResult> Migration::Stream(const FollowUntil& until,
                                                const std::function<void(const RuntimeSnapshot&)>& watch) {
+  // An older walferry was ended in the middle of its cutover.
+  if (record_.phase == Phase::kCutover) WF_RETURN_IF_ERROR(SetPhase(Phase::kCatchUp));
   std::uint64_t changes_before = 0;  // Of the runs before.
   const FollowUntil counted = [&](FollowProgress progress) {
     progress.changes += changes_before;
@@ -320,11 +321,6 @@ absl::StatusOr<std::map<TableName, SourceNotes>> Migration::ReadNotesOfSource(
         table.ToString(), note.unpublished_identity);
   }
   return notes;
-}
-
-absl::StatusOr<SequenceReport> Migration::SetAllSequences() {
-  WF_ASSIGN_OR_RETURN(const std::vector<SequenceValue> values, ReadSequences(source_));
-  return SetSequences(target_, values);
 }
 
 }  // namespace walferry

@@ -13,7 +13,6 @@
 #include "absl/time/time.h"
 #include "apply/early_index.h"
 #include "apply/schema.h"
-#include "apply/sequence.h"
 #include "apply/state.h"
 #include "apply/table_copy.h"
 #include "stream/connection.h"
@@ -79,7 +78,6 @@ class Migration {
 
   // Everything of the schema up to and with stage `last` that is not there yet.
   absl::Status CreateObjectsUpTo(ObjectStage last);
-  absl::StatusOr<SequenceReport> SetAllSequences();
 
   absl::Status SetPhase(Phase phase);
   absl::Status Note(const std::string& kind, const std::string& detail);
@@ -116,6 +114,7 @@ class Migration {
 
   absl::Status Begin();
   absl::Status BeginCopyOnce();
+  absl::Status FinishCopyOnce();
   absl::Status Record();
   absl::Status RunPhases();
   absl::Status PublicationPhase();

@@ -9,6 +9,7 @@
 #include "stream/publication.h"
 #include "stream/slot.h"
 #include "tools/copy_display.h"
+#include "tools/cutover_switch.h"
 #include "tools/excluded_relations.h"
 #include "tools/last_stage.h"
 #include "tools/log.h"
@@ -422,9 +423,22 @@ absl::Status Migration::CopyOnce() {
   }
   WF_RETURN_IF_ERROR(source_.Execute("COMMIT").status());
   if (record_.phase == Phase::kIndexes) WF_RETURN_IF_ERROR(IndexPhase());
-  WF_RETURN_IF_ERROR(CreateObjectsUpTo(ObjectStage::kTrigger));
-  WF_ASSIGN_OR_RETURN(const SequenceReport sequences, SetAllSequences());
-  LogInfo("%d sequences set", sequences.set);
+  return FinishCopyOnce();
+}
+
+// No stream follows, so foreign keys are made at once, and checked.
+absl::Status Migration::FinishCopyOnce() {
+  WF_RETURN_IF_ERROR(CreateObjectsUpTo(ObjectStage::kForeignKey));
+  WF_ASSIGN_OR_RETURN(const SwitchPlan plan, PlanSwitch(*this));
+  WF_ASSIGN_OR_RETURN(const SwitchReport report, Switch(*this, plan, SwitchEnd::kPhaseStays, *stop_));
+  LogInfo("%d sequences set", report.sequences.set);
+  for (const TableName& sequence : report.sequences.missing) {
+    LogWarn("sequence %s is not on the target", sequence.ToString());
+  }
+  const std::vector<Leftover> leftovers =
+      FinishAfterSwitch(*this, plan.stage, absl::InfiniteDuration(), *stop_);
+  if (stop_->requested()) return absl::CancelledError("stopped");
+  for (const Leftover& leftover : leftovers) LogWarn("%s: run %s", leftover.text, leftover.command);
   return DeleteMigration(target_, record_.name);
 }
 

@@ -36,20 +36,40 @@ RuntimeSnapshot CurrentRuntime(const StatusReport& report) {
   return runtime;
 }
 
-absl::Status ReadSource(const std::string& source, StatusReport& report) {
+absl::Status AskGate(Connection& source, Connection& target, StatusReport& report) {
+  const std::optional<MigrationRecord> record = report.migration;
+  const TableFilter all;
+  WF_ASSIGN_OR_RETURN(report.reasons, CutoverGate({source, target, record->name, record, all}));
+  report.can_cut_over = report.reasons.empty();
+  return absl::OkStatus();
+}
+
+// Without the source the gate can only say no.
+absl::Status AskTargetAlone(Connection& target, StatusReport& report) {
+  report.reasons = PhaseReasons(report.migration, report.migration.name);
+  if (report.reasons.empty()) {
+    WF_ASSIGN_OR_RETURN(report.reasons, TargetReasons(target, report.migration.name));
+  }
+  if (!report.reasons.empty()) report.can_cut_over = false;
+  return absl::OkStatus();
+}
+
+absl::Status ReadSource(const std::string& source, StatusReport& report, Connection& target) {
   ConnectOptions connect;
   connect.conninfo = source;
   connect.connect_timeout = absl::Seconds(5);
+  connect.settings = {{"lock_timeout", "2s"}, {"statement_timeout", "10s"}};
   WF_ASSIGN_OR_RETURN(Connection connection, ConnectTo(Endpoint::kSource, connect));
   WF_ASSIGN_OR_RETURN(report.source_wal_end, CurrentWalLsn(connection));
   if (report.migration.slot.empty()) return absl::OkStatus();
   WF_ASSIGN_OR_RETURN(report.slot, InspectSlot(connection, report.migration.slot));
+  const absl::Status asked = AskGate(connection, target, report);
   if (!report.slot && report.migration.phase > Phase::kSlot && report.migration.phase < Phase::kDone) {
     return Errorf(absl::StatusCode::kFailedPrecondition,
                   "slot %s is gone from the source: what was written since %s cannot be had any more",
                   report.migration.slot, report.migration.confirmed.ToString());
   }
-  return absl::OkStatus();
+  return asked;
 }
 
 nlohmann::ordered_json TableToJson(const TableRecord& table) {
@@ -75,6 +95,27 @@ nlohmann::ordered_json LaneToJson(const StatusReport& report, std::size_t lane) 
           {"batches", counters.batches},
           {"transactions", counters.transactions},
           {"changes", counters.changes}};
+}
+
+nlohmann::ordered_json VerdictToJson(const StatusReport& report) {
+  nlohmann::ordered_json verdict = {{"can_cut_over", nullptr}, {"reasons", nlohmann::json::array()}};
+  if (report.can_cut_over) verdict["can_cut_over"] = *report.can_cut_over;
+  for (const GateReason& reason : report.reasons) {
+    verdict["reasons"].push_back({{"kind", reason.kind}, {"text", reason.text}, {"command", reason.command}});
+  }
+  return verdict;
+}
+
+std::string VerdictText(const StatusReport& report) {
+  if (!report.can_cut_over) return "cutover     unknown: the source was not asked\n";
+  if (*report.can_cut_over) return "cutover     nothing stands in its way\n";
+  std::string text;
+  for (const GateReason& reason : report.reasons) {
+    absl::StrAppendFormat(&text, "%s%s: %s\n            run %s\n",
+                          text.empty() ? "cutover     " : "            ", reason.kind, reason.text,
+                          reason.command);
+  }
+  return text;
 }
 
 std::string LagText(const RuntimeSnapshot& runtime) {
@@ -118,9 +159,10 @@ absl::StatusOr<StatusReport> ReadStatus(const std::string& source, const std::st
       std::count_if(objects.begin(), objects.end(), [](const SchemaObject& o) { return o.done; });
   if (source.empty()) {
     report.source_error = "no --source was given";
-  } else if (const absl::Status status = ReadSource(source, report); !status.ok()) {
+  } else if (const absl::Status status = ReadSource(source, report, connection); !status.ok()) {
     report.source_error = MessageOf(status);
   }
+  if (!report.can_cut_over) WF_RETURN_IF_ERROR(AskTargetAlone(connection, report));
   report.runtime = CurrentRuntime(report);
   return report;
 }
@@ -131,6 +173,7 @@ std::string StatusToJson(const StatusReport& report) {
   json["name"] = report.migration.name;
   json["phase"] = PhaseName(report.migration.phase);
   json["running"] = report.running;
+  json["verdict"] = VerdictToJson(report);
   json["source"] = {{"system_id", report.migration.system_id},
                     {"timeline", report.migration.timeline},
                     {"database", report.migration.source_database},
@@ -228,7 +271,7 @@ std::string StatusToText(const StatusReport& report) {
                             table.counters.missing_rows, table.counters.conflicts);
     }
   }
-  return text;
+  return text + VerdictText(report);
 }
 
 }  // namespace walferry

@@ -8,6 +8,7 @@
 
 #include "apply/state.h"
 #include "stream/slot.h"
+#include "tools/cutover_gate.h"
 #include "tools/runtime.h"
 
 namespace walferry {
@@ -26,6 +27,9 @@ struct StatusReport {
   std::optional<SlotInfo> slot;
   Lsn source_wal_end;
   std::string source_error;
+  // Of the gate; unknown where the source could not be asked and the target knows no reason.
+  std::optional<bool> can_cut_over;
+  std::vector<GateReason> reasons;
 };
 
 // source may be empty. kFailedPrecondition where the target knows no such migration.

@@ -170,6 +170,12 @@ bool TableFilter::Matches(const TableName& table) const {
   return Matches(named);
 }
 
+bool TableFilter::Excludes(const TableName& name) const {
+  SourceTable named;
+  named.name = name;
+  return AnyMatches(excluded_, named);
+}
+
 std::vector<SourceTable> TableFilter::Select(const std::vector<SourceTable>& tables) const {
   std::vector<SourceTable> selected;
   std::copy_if(tables.begin(), tables.end(), std::back_inserter(selected),

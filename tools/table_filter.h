@@ -44,6 +44,8 @@ class TableFilter {
   bool Matches(const SourceTable& table) const;
   // For names alone, where nothing is known about ancestors.
   bool Matches(const TableName& table) const;
+  // Whether a pattern of --exclude-tables matches this name.
+  bool Excludes(const TableName& name) const;
 
   // Named by --exclude-tables, whatever --tables says.
   bool Excludes(const SourceTable& table) const { return AnyMatches(excluded_, table); }

@@ -90,22 +90,6 @@ TEST_F(Trial, ObjectsMayNeedOneAnother) {
   EXPECT_EQ(failed[0].object.name, "public.a u");
 }
 
-TEST_F(Trial, ForeignKeysAreTriedWithoutTheirRows) {
-  pair_.RunOnTarget("insert into b values (1, 99)");
-  Add(ObjectStage::kForeignKey, "FK CONSTRAINT", "public.b fk",
-      "ALTER TABLE ONLY public.b\n    ADD CONSTRAINT \"f;k\" FOREIGN KEY (a) REFERENCES public.a(id);\n"
-      "COMMENT ON CONSTRAINT \"f;k\" ON public.b IS 'c';");
-  Add(ObjectStage::kForeignKey, "FK CONSTRAINT", "public.b bad",
-      "ALTER TABLE ONLY public.b\n    ADD CONSTRAINT bad FOREIGN KEY (id) REFERENCES public.b(a);");
-  const std::vector<ObjectTrial> failed = Try();
-  ASSERT_THAT(failed, SizeIs(1));
-  EXPECT_EQ(failed[0].object.name, "public.b bad");
-  EXPECT_EQ(SqlstateOf(failed[0].status), "42830");
-  EXPECT_EQ(WithNotValid("ALTER TABLE \"a;b\" ADD FOREIGN KEY (a) REFERENCES c;\nCOMMENT …;"),
-            "ALTER TABLE \"a;b\" ADD FOREIGN KEY (a) REFERENCES c NOT VALID;\nCOMMENT …;");
-  EXPECT_EQ(WithNotValid("ALTER … NOT VALID;"), "ALTER … NOT VALID;");
-}
-
 // An ENABLE ALWAYS event trigger that is itself among the objects is in nobody's way.
 TEST_F(Trial, EventTriggersAreTriedAlone) {
   pair_.RunOnTarget(

@@ -14,6 +14,17 @@ constexpr char kSequences[] =
     "generated always "
     "as identity); create schema walferry; create sequence walferry.own";
 
+std::vector<TableName> NamesOfAll(Connection& source) {
+  std::vector<TableName> names;
+  const std::vector<SequenceInfo> sequences = ListSequences(source).value();
+  for (const SequenceInfo& sequence : sequences) names.push_back(sequence.name);
+  return names;
+}
+
+std::vector<SequenceValue> ReadAll(Connection& source) {
+  return ReadSequences(source, NamesOfAll(source)).value();
+}
+
 class Sequence : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -22,7 +33,7 @@ class Sequence : public ::testing::Test {
         "select setval('plain', 41), setval('\"My \"\"Seq\"', 7, false), setval('down', -9), "
         "setval('round', 3), nextval('t_id_seq'), nextval('t_i_seq'), nextval('t_i_seq')");
   }
-  SequenceReport Set() { return SetSequences(pair_.target(), ReadSequences(pair_.source()).value()).value(); }
+  SequenceReport Set() { return SetSequences(pair_.target(), ReadAll(pair_.source())).value(); }
   std::string Target(const std::string& name) {
     return QueryText(pair_.target(), "select last_value, is_called from " + name);
   }
@@ -61,15 +72,30 @@ TEST_F(Sequence, OnesThatAreMissingAreNamed) {
 }
 
 TEST_F(Sequence, StateOfWalferryIsNotRead) {
-  const std::vector<SequenceValue> values = ReadSequences(pair_.source()).value();
+  const std::vector<SequenceValue> values = ReadAll(pair_.source());
   for (const SequenceValue& value : values) EXPECT_NE(value.sequence.schema, "walferry");
+}
+
+TEST_F(Sequence, TablesThatOwnOrUseOneAreNamed) {
+  pair_.RunOnSource("create table u (n int default nextval('plain'), m int default nextval('t_id_seq'))");
+  const std::vector<SequenceInfo> sequences = ListSequences(pair_.source()).value();
+  const auto tables = [&](const std::string& name) {
+    for (const SequenceInfo& sequence : sequences) {
+      if (sequence.name.name == name) return sequence.tables;
+    }
+    return std::vector<TableName>{{"no", "sequence"}};
+  };
+  EXPECT_EQ(tables("plain"), (std::vector<TableName>{{"public", "u"}}));
+  EXPECT_EQ(tables("t_id_seq"), (std::vector<TableName>{{"public", "t"}, {"public", "u"}}));
+  EXPECT_EQ(tables("t_i_seq"), (std::vector<TableName>{{"public", "t"}}));
+  EXPECT_TRUE(tables("unused").empty());
 }
 
 TEST(SequenceList, ManyAreReadInPieces) {
   DatabasePair pair;
   pair.RunOnBoth("do $$ begin for i in 1..450 loop execute 'create sequence s' || i; end loop; end $$");
   pair.RunOnSource("do $$ begin for i in 1..450 loop perform setval('s' || i, i + 1); end loop; end $$");
-  EXPECT_EQ(SetSequences(pair.target(), ReadSequences(pair.source()).value()).value().set, 450);
+  EXPECT_EQ(SetSequences(pair.target(), ReadAll(pair.source())).value().set, 450);
   EXPECT_EQ(QueryText(pair.target(), "select last_value from s333"), "334");
 }
 

@@ -281,7 +281,7 @@ TEST_F(PhaseKill, CutoverIsRunAgain) {
         },
         absl::Seconds(30)))
         << cutover.err();
-    EXPECT_EQ(Status("phase"), "cutover");
+    EXPECT_EQ(Status("phase"), "follow");  // Until the transaction commits.
     Kill(cutover);
   }
   holder.reset();

@@ -1,0 +1,33 @@
+// Tested by tests/servers/cutover_gate_test.cc.
+#include "tools/catalog_reasons.h"
+
+#include "tools/catalog_watch.h"
+#include "tools/last_stage.h"
+
+namespace walferry {
+
+absl::StatusOr<std::vector<GateReason>> CatalogReasons(const GateSubject& subject) {
+  std::vector<GateReason> reasons;
+  RecordedCatalog recorded;
+  recorded.migration = *subject.record;
+  WF_ASSIGN_OR_RETURN(recorded.tables, LoadTables(subject.target, subject.name));
+  WF_ASSIGN_OR_RETURN(recorded.choice, TableFilter::FromText(subject.record->choice));
+  WF_ASSIGN_OR_RETURN(const CatalogFindings findings,
+                      FindCatalogDifferences(subject.source, subject.target, recorded));
+  for (const CatalogDifference& difference : findings.differences) {
+    if (difference.kind == "new-partitions") continue;
+    reasons.push_back({difference.kind, difference.text, difference.command});
+  }
+  return reasons;
+}
+
+absl::StatusOr<std::vector<GateReason>> LastStageReasons(const GateSubject& subject) {
+  std::vector<GateReason> reasons;
+  WF_ASSIGN_OR_RETURN(const std::vector<LastStageProblem> problems, TryLastStage(subject.target, subject.name));
+  for (const LastStageProblem& problem : problems) {
+    if (problem.tried) reasons.push_back({"last-stage", problem.text, problem.command});
+  }
+  return reasons;
+}
+
+}  // namespace walferry
