@@ -5,6 +5,7 @@
 #include <memory>
 #include <thread>
 
+#include "absl/time/clock.h"
 #include "tests/servers/migration_fixture.h"
 
 namespace walferry {
@@ -299,7 +300,11 @@ TEST_F(CutoverOfPlainRole, RefusedItLeavesNoForeignKeyAndGoesOn) {
   std::atomic<bool> enough = false;
   std::thread application([&] {
     Connection connection = MustConnect(pair_.source_conninfo());
-    while (!enough) RunSql(connection, "INSERT INTO child (parent) VALUES (1)");
+    // So seldom that the drain to the marker meets none.
+    while (!enough) {
+      RunSql(connection, "INSERT INTO child (parent) VALUES (1)");
+      absl::SleepFor(absl::Milliseconds(400));
+    }
   });
   EXPECT_EQ(RunAsRole("cutover").exit_code, 1);
   enough = true;
