@@ -38,8 +38,8 @@ struct ApplierOptions {
   // and counted.
   std::map<TableName, Lsn> copied_at;
   bool only_listed = false;
-  // Not empty: the tables by their oid on the source, in place of copied_at and only_listed. A relation that is
-  // not among them, or has another shape, ends the stream before its first change (UnexpectedRelation()).
+  // Not empty: the tables by their oid on the source, in place of copied_at and only_listed. A relation that
+  // is not among them, or has another shape, ends the stream before its first change (UnexpectedRelation()).
   FollowedTables followed;
   std::map<TableName, SourceNotes> source_notes;  // Tables without any need not be there.
   OnMissingRow on_missing_row = OnMissingRow::kCount;

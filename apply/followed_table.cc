@@ -39,7 +39,8 @@ std::string NameOf(const SourceShape& shape, int attnum) {
 
 }  // namespace
 
-std::optional<std::vector<std::string>> TargetColumnNames(const FollowedTable& table, const Relation& relation) {
+std::optional<std::vector<std::string>> TargetColumnNames(const FollowedTable& table,
+                                                          const Relation& relation) {
   for (const SourceShape& shape : table.shapes) {
     const std::optional<SourceShape> columns = Fit(shape, relation);
     if (!columns) continue;

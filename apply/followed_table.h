@@ -23,8 +23,8 @@ struct SourceShapeColumn {
 using SourceShape = std::vector<SourceShapeColumn>;
 
 struct FollowedTable {
-  TableName target;  // What it is called on the target.
-  Lsn copied_at;     // Older transactions (by commit LSN) are in its copy.
+  TableName target;      // What it is called on the target.
+  Lsn copied_at;         // Older transactions (by commit LSN) are in its copy.
   bool dropped = false;  // Gone from the source: what the stream still has of it is left out.
   // What its rows may look like: as the target's table is now, then as it was before. Empty: anything.
   std::vector<SourceShape> shapes;
@@ -33,13 +33,14 @@ struct FollowedTable {
 // By oid on the source. Empty: tables are known by name alone.
 using FollowedTables = std::map<Oid, FollowedTable>;
 
-// What each published column is called on the target, where one of the shapes is that of the relation; "" for a
-// column that was dropped since. A relation may lack columns of the shape (dropped ones), but has the others in its
-// order. nullopt where no shape fits.
-std::optional<std::vector<std::string>> TargetColumnNames(const FollowedTable& table, const Relation& relation);
+// What each published column is called on the target, where one of the shapes is that of the relation; "" for
+// a column that was dropped since. A relation may lack columns of the shape (dropped ones), but has the
+// others in its order. nullopt where no shape fits.
+std::optional<std::vector<std::string>> TargetColumnNames(const FollowedTable& table,
+                                                          const Relation& relation);
 
-// The relation that a status is about because the stream cannot go on with it before somebody has looked at the
-// source's catalog: it is not followed, or has another shape than the target's table.
+// The relation that a status is about because the stream cannot go on with it before somebody has looked at
+// the source's catalog: it is not followed, or has another shape than the target's table.
 absl::Status UnexpectedRelationError(const Relation& relation, const std::string& text);
 std::optional<Oid> UnexpectedRelation(const absl::Status& status);
 // The source's transaction in which it was met; 0: unknown.

@@ -191,7 +191,8 @@ absl::Status CreatePreData(Connection& target, const MigrationRecord& migration,
   return created;
 }
 
-absl::Status CreatePartitions(Connection& target, const std::string& migration, const PartitionSchema& partitions) {
+absl::Status CreatePartitions(Connection& target, const std::string& migration,
+                              const PartitionSchema& partitions) {
   WF_RETURN_IF_ERROR(SetReplicaRoleIfAllowed(target));
   const auto create = [&]() -> absl::Status {
     WF_RETURN_IF_ERROR(target.Execute(kBeginScript).status());

@@ -38,8 +38,9 @@ struct SchemaDumpOptions {
 absl::StatusOr<SchemaDump> DumpSchema(const SchemaDumpOptions& options, int source_version,
                                       const StopSignal& stop);
 
-// A partition that is new on the source, as it is made on a target whose partitioned table has its indexes already:
-// by itself with its own ones, and attached then, which makes them parts of those of the partitioned table.
+// A partition that is new on the source, as it is made on a target whose partitioned table has its indexes
+// already: by itself with its own ones, and attached then, which makes them parts of those of the partitioned
+// table.
 struct PartitionSchema {
   std::string sql;
   std::vector<SchemaObject> later;  // Foreign keys, triggers and the like: with those of the other tables.
@@ -48,7 +49,8 @@ struct PartitionSchema {
 absl::StatusOr<PartitionSchema> DumpPartitions(const SchemaDumpOptions& options, int source_version,
                                                const StopSignal& stop);
 // In one transaction of its own.
-absl::Status CreatePartitions(Connection& target, const std::string& migration, const PartitionSchema& partitions);
+absl::Status CreatePartitions(Connection& target, const std::string& migration,
+                              const PartitionSchema& partitions);
 
 // pre-data, post-data objects and the new phase of the migration in one transaction of its own: all or
 // nothing.

@@ -23,8 +23,7 @@ absl::StatusOr<LeftOut> FindLeftOutInSnapshot(const SchemaDumpOptions& options, 
 absl::StatusOr<std::vector<ScriptEntry>> DumpSection(const std::string& program,
                                                      const SchemaDumpOptions& options,
                                                      const ChildConninfo& conninfo, const LeftOut& left_out,
-                                                     std::string_view section,
-                                                     const StopSignal& stop) {
+                                                     std::string_view section, const StopSignal& stop) {
   std::vector<std::string> argv = {program,
                                    "--schema-only",
                                    "--encoding=UTF8",  // As all our sessions; else it is the database's.

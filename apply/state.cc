@@ -236,13 +236,15 @@ absl::Status AddTables(Connection& target, const std::string& name, const std::v
     rows.push_back({table.table.schema, table.table.name, std::string(TablePhaseName(table.phase)),
                     table.position.ToString(), std::to_string(table.source_oid), table.catalog});
   }
-  return ExecuteWithRows(target, name,
-                         "INSERT INTO walferry.table_state (migration, schema_name, table_name, phase, position, "
-                         "source_oid, catalog) SELECT $1, v.s, v.t, v.p, v.l::pg_lsn, v.o::oid, v.c FROM",
-                         rows, "v (s, t, p, l, o, c) ON CONFLICT DO NOTHING");
+  return ExecuteWithRows(
+      target, name,
+      "INSERT INTO walferry.table_state (migration, schema_name, table_name, phase, position, "
+      "source_oid, catalog) SELECT $1, v.s, v.t, v.p, v.l::pg_lsn, v.o::oid, v.c FROM",
+      rows, "v (s, t, p, l, o, c) ON CONFLICT DO NOTHING");
 }
 
-absl::Status ReplaceTables(Connection& target, const std::string& name, const std::vector<TableRecord>& tables) {
+absl::Status ReplaceTables(Connection& target, const std::string& name,
+                           const std::vector<TableRecord>& tables) {
   WF_RETURN_IF_ERROR(
       target.Execute("DELETE FROM walferry.table_state WHERE migration = $1", {name}).status());
   return AddTables(target, name, tables);
@@ -374,8 +376,8 @@ absl::Status InsertObjects(Connection& target, const std::string& name,
 absl::Status AppendObjects(Connection& target, const std::string& name, std::vector<SchemaObject> objects) {
   WF_ASSIGN_OR_RETURN(
       const Result last,
-      target.Execute("SELECT coalesce(pg_catalog.max(id), 0) FROM walferry.schema_object WHERE migration = $1",
-                     {name}));
+      target.Execute(
+          "SELECT coalesce(pg_catalog.max(id), 0) FROM walferry.schema_object WHERE migration = $1", {name}));
   std::int64_t id = last.GetInt(0, 0);
   for (SchemaObject& object : objects) object.id = ++id;
   return InsertObjects(target, name, objects);

@@ -150,11 +150,12 @@ absl::Status DeleteMigration(Connection& target, const std::string& name);
 
 std::vector<TableName> NamesOf(const std::vector<TableRecord>& tables);
 absl::StatusOr<std::vector<TableRecord>> LoadTables(Connection& target, const std::string& name);
-// Adds tables that are not there yet: name, phase, source_oid, catalog, and the position of those that need no
-// copy.
+// Adds tables that are not there yet: name, phase, source_oid, catalog, and the position of those that need
+// no copy.
 absl::Status AddTables(Connection& target, const std::string& name, const std::vector<TableRecord>& tables);
 // The same in place of all that are there (two statements).
-absl::Status ReplaceTables(Connection& target, const std::string& name, const std::vector<TableRecord>& tables);
+absl::Status ReplaceTables(Connection& target, const std::string& name,
+                           const std::vector<TableRecord>& tables);
 // Name, phase, source_oid, catalog and needs_copy of the table that is recorded as `table`.
 absl::Status UpdateTableCatalog(Connection& target, const std::string& name, const TableName& table,
                                 const TableRecord& record);

@@ -130,8 +130,8 @@ std::string StatementSql(const RowStatement& statement) {
   return {};
 }
 
-// TRUNCATE is refused where a foreign key of the target comes from a table that is not truncated with it: one whose
-// copy is younger than the source's TRUNCATE, or one that only the target has.
+// TRUNCATE is refused where a foreign key of the target comes from a table that is not truncated with it: one
+// whose copy is younger than the source's TRUNCATE, or one that only the target has.
 std::string TruncateSql(const std::vector<const MappedTable*>& tables, bool restart_identity) {
   std::string list;
   std::string deletes;

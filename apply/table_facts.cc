@@ -10,7 +10,8 @@ namespace {
 
 // Domains travel as what they are over. Built-in types (object ids below 10000, src/include/access/transam.h)
 // mean the same everywhere; enum values travel as their labels; xml is left out because its binary form
-// carries an encoding.
+// carries an encoding, tsquery because the server does not take its own form of an empty one (15.18: "malformed
+// tsquery: operand not found").
 constexpr char kWireFormat[] = R"sql(
   (WITH RECURSIVE base AS (
      SELECT t.* FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid

@@ -26,10 +26,10 @@ absl::Status MissingColumns(const Relation& relation, const TargetTable& target,
     alter += (alter.empty() ? "" : ", ") + ("ADD COLUMN " + QuoteIdentifier(column) + " TYPE");
   }
   return UnexpectedRelationError(
-      relation,
-      absl::StrFormat("table %s has columns on the source that it does not have on the target: %s. Run there, "
-                      "with the types of the source: ALTER TABLE %s %s;",
-                      relation.FullName(), names, target.sql_name, alter));
+      relation, absl::StrFormat(
+                    "table %s has columns on the source that it does not have on the target: %s. Run there, "
+                    "with the types of the source: ALTER TABLE %s %s;",
+                    relation.FullName(), names, target.sql_name, alter));
 }
 
 absl::Status GeneratedOnTarget(const Relation& relation, const TargetTable& target,
@@ -128,8 +128,7 @@ absl::Status MapColumns(const Relation& relation, MappedTable& mapped) {
   mapped.target_column.assign(relation.columns.size(), kNoColumn);
   mapped.published_column.assign(mapped.target.columns.size(), kNoColumn);
   for (std::size_t i = 0; i < relation.columns.size(); ++i) {
-    const std::string& name =
-        mapped.column_names.empty() ? relation.columns[i].name : mapped.column_names[i];
+    const std::string& name = mapped.column_names.empty() ? relation.columns[i].name : mapped.column_names[i];
     if (name.empty()) continue;  // Dropped on both sides since.
     const std::optional<std::size_t> column = mapped.target.FindColumn(name);
     if (!column) {

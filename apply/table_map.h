@@ -41,8 +41,8 @@ struct MappedTable {
   bool in_scope = false;
   // Older transactions (by commit LSN) are in the table's copy.
   Lsn applies_from;
-  // Why changes of this shape cannot be applied; nothing below is filled in then. Those that are in the copy need
-  // not be.
+  // Why changes of this shape cannot be applied; nothing below is filled in then. Those that are in the copy
+  // need not be.
   absl::Status unfit;
   SourceNotes source;
 

@@ -92,8 +92,8 @@ absl::Status CreateInsertPublication(Connection& source, const std::string& name
                   "creating publication " + name);
 }
 
-absl::Status AddToPublication(Connection& source, const std::string& name, const std::vector<TableName>& tables,
-                              const LockRetry& retry) {
+absl::Status AddToPublication(Connection& source, const std::string& name,
+                              const std::vector<TableName>& tables, const LockRetry& retry) {
   const std::string sql =
       "ALTER PUBLICATION " + QuoteIdentifier(name) + " ADD TABLE " + TableList(tables, "ONLY ");
   const absl::Status added = ExecuteWithLockRetry(source, sql, tables, kAgainstShareUpdateExclusive, retry);

@@ -21,18 +21,18 @@ absl::StatusOr<bool> PublicationExists(Connection& source, const std::string& na
 
 // CREATE PUBLICATION name FOR TABLE ONLY …, for an explicit list (FOR ALL TABLES would break the source
 // application's updates of tables without a replica identity, also of later ones). Needs CREATE on the
-// database and ownership of the tables. Partitioned tables: the leaves are what is published unless via_root, all
-// that there are and all that will be (13+).
-// Tables are locked for a moment, against other DDL and vacuum: where one cannot be had within seconds, it is
-// tried again (lock_retry.h).
+// database and ownership of the tables. Partitioned tables: the leaves are what is published unless via_root,
+// all that there are and all that will be (13+). Tables are locked for a moment, against other DDL and
+// vacuum: where one cannot be had within seconds, it is tried again (lock_retry.h).
 absl::Status CreatePublication(Connection& source, const std::string& name,
                                const std::vector<TableName>& tables, bool via_root,
                                const LockRetry& retry = {});
-// One of inserts and truncations only: it takes nothing from the application where a table has no replica identity.
+// One of inserts and truncations only: it takes nothing from the application where a table has no replica
+// identity.
 absl::Status CreateInsertPublication(Connection& source, const std::string& name,
                                      const std::vector<TableName>& tables, const LockRetry& retry = {});
-absl::Status AddToPublication(Connection& source, const std::string& name, const std::vector<TableName>& tables,
-                              const LockRetry& retry = {});
+absl::Status AddToPublication(Connection& source, const std::string& name,
+                              const std::vector<TableName>& tables, const LockRetry& retry = {});
 
 // What it publishes, as the stream will name it: pg_publication_tables.
 absl::StatusOr<std::vector<TableName>> PublishedTables(Connection& source, const std::string& name);

@@ -23,9 +23,10 @@ absl::StatusOr<std::vector<GateReason>> CatalogReasons(const GateSubject& subjec
 
 absl::StatusOr<std::vector<GateReason>> LastStageReasons(const GateSubject& subject) {
   std::vector<GateReason> reasons;
-  WF_ASSIGN_OR_RETURN(const std::vector<LastStageProblem> problems, TryLastStage(subject.target, subject.name));
+  WF_ASSIGN_OR_RETURN(const std::vector<LastStageProblem> problems,
+                      TryLastStage(subject.target, subject.name));
   for (const LastStageProblem& problem : problems) {
-    if (problem.tried) reasons.push_back({"last-stage", problem.text, problem.command});
+    if (problem.tried && !problem.harmless) reasons.push_back({"last-stage", problem.text, problem.command});
   }
   return reasons;
 }

@@ -60,8 +60,7 @@ class TableComparison {
  private:
   // Under whatever name it has there by now.
   const SourceRelation* TargetOf() const {
-    const SourceRelation* const bound =
-        before_.target_oid == 0 ? nullptr : target_.Find(before_.target_oid);
+    const SourceRelation* const bound = before_.target_oid == 0 ? nullptr : target_.Find(before_.target_oid);
     return bound != nullptr ? bound : target_.FindByName(record_.table);
   }
   bool schema_is_there() const { return recorded_.migration.phase > Phase::kSchema; }
@@ -81,9 +80,10 @@ class TableComparison {
   }
 
   void NameCopy() {
-    Differ("needs-copy",
-           absl::StrFormat("table %s has to be copied again: %s", record_.table.ToString(), record_.needs_copy),
-           "run walferry migrate again: it copies the table anew, and goes on", false);
+    Differ(
+        "needs-copy",
+        absl::StrFormat("table %s has to be copied again: %s", record_.table.ToString(), record_.needs_copy),
+        "run walferry migrate again: it copies the table anew, and goes on", false);
   }
 
   void Gone() {
@@ -107,8 +107,9 @@ class TableComparison {
     agreed_.target_oid = 0;
     for (SourceColumn& column : agreed_.columns) column.target_attnum = 0;
     Differ("replaced-tables",
-           "table " + name + " of the source is another one than the one that was copied: it was dropped and made anew, "
-           "or another one was given its name",
+           "table " + name +
+               " of the source is another one than the one that was copied: it was dropped and made anew, "
+               "or another one was given its name",
            "run walferry migrate again: it publishes the table and copies it anew", true);
   }
 
@@ -149,11 +150,13 @@ class TableComparison {
     }
     if (now_->name == before_.name) {
       record_.table = there_->name;
-      return Differ("renamed-tables", "table " + now_->name.ToString() + " of the source is called " +
-                                          there_->name.ToString() + " on the target",
+      return Differ("renamed-tables",
+                    "table " + now_->name.ToString() + " of the source is called " + there_->name.ToString() +
+                        " on the target",
                     RenameCommand(), false);
     }
-    Differ("renamed-tables", "table " + change + ": renamed on the source only", RenameCommand(), !is_copied());
+    Differ("renamed-tables", "table " + change + ": renamed on the source only", RenameCommand(),
+           !is_copied());
   }
 
   std::string RenameCommand() const {
@@ -171,7 +174,8 @@ class TableComparison {
   void Persistence() {
     if (now_->persistence == 'p') return;
     NeedsCopy("it was unlogged for a while, and changes of unlogged tables are in no stream");
-    Differ("unlogged-tables", "table " + record_.table.ToString() + " is unlogged: its changes are in no stream",
+    Differ("unlogged-tables",
+           "table " + record_.table.ToString() + " is unlogged: its changes are in no stream",
            "on the source: ALTER TABLE " + Quoted(now_->name) + " SET LOGGED;", true);
   }
 
@@ -204,8 +208,8 @@ class TableComparison {
       const SourceRelation* const parent = target_.Find(there_->parent);
       return Differ("detached-partitions", "partition " + name + " was detached on the source only",
                     parent == nullptr ? ""
-                                      : "on the target: ALTER TABLE " + Quoted(parent->name) + " DETACH PARTITION " +
-                                            Quoted(there_->name) + ";",
+                                      : "on the target: ALTER TABLE " + Quoted(parent->name) +
+                                            " DETACH PARTITION " + Quoted(there_->name) + ";",
                     false);
     }
     agreed_.parent = 0;
@@ -224,17 +228,17 @@ class TableComparison {
       if (now_->parent == 0 && before_.parent != 0) return;  // Its being detached is named already.
       NeedsCopy("it was not published for a while");
       return Differ("publication",
-                    "table " + record_.table.ToString() + " left publication " + recorded_.migration.publication +
-                        ": its changes are missing since",
-                    "on the source: ALTER PUBLICATION " + publication + " ADD TABLE ONLY " + Quoted(now_->name) +
-                        "; then run walferry migrate again, which copies the table anew",
+                    "table " + record_.table.ToString() + " left publication " +
+                        recorded_.migration.publication + ": its changes are missing since",
+                    "on the source: ALTER PUBLICATION " + publication + " ADD TABLE ONLY " +
+                        Quoted(now_->name) + "; then run walferry migrate again, which copies the table anew",
                     true);
     }
     if (IsNarrowed(membership)) {
       NeedsCopy("a row filter or a column list kept some of its changes from being published");
       return Differ("publication",
-                    "publication " + recorded_.migration.publication + " has a row filter or a column list for table " +
-                        record_.table.ToString(),
+                    "publication " + recorded_.migration.publication +
+                        " has a row filter or a column list for table " + record_.table.ToString(),
                     "on the source: ALTER PUBLICATION " + publication + " DROP TABLE " + Quoted(now_->name) +
                         "; ALTER PUBLICATION " + publication + " ADD TABLE ONLY " + Quoted(now_->name) + ";",
                     true);
@@ -307,7 +311,8 @@ class TableComparison {
 };
 
 // Options that the migration's own publication has, and another one than it had.
-void ComparePublication(const RecordedCatalog& recorded, const SourceCatalog& source, CatalogFindings& findings) {
+void ComparePublication(const RecordedCatalog& recorded, const SourceCatalog& source,
+                        CatalogFindings& findings) {
   const std::optional<SourcePublication> before = PublicationFromText(recorded.migration.publication_catalog);
   if (!before) return;
   const std::string& name = recorded.migration.publication;
@@ -315,13 +320,15 @@ void ComparePublication(const RecordedCatalog& recorded, const SourceCatalog& so
     findings.differences.push_back({"publication", name, text, command, true});
   };
   if (!source.publication) {
-    return differ("publication " + name + " was dropped on the source: what is written since cannot be decoded",
-                  "run walferry cleanup, and migrate again from the beginning");
+    return differ(
+        "publication " + name + " was dropped on the source: what is written since cannot be decoded",
+        "run walferry cleanup, and migrate again from the beginning");
   }
   if (source.publication->oid != before->oid) {
-    return differ("publication " + name +
-                      " was dropped and made again on the source: what was written in between cannot be decoded",
-                  "run walferry cleanup, and migrate again from the beginning");
+    return differ(
+        "publication " + name +
+            " was dropped and made again on the source: what was written in between cannot be decoded",
+        "run walferry cleanup, and migrate again from the beginning");
   }
   if (source.publication->options == before->options) return;
   const std::string actions = before->options.substr(0, before->options.find(' '));
@@ -361,7 +368,8 @@ class Newcomers {
       if (!WasDetached(relation)) return;
     }
     const bool chosen = recorded_.choice.Matches(TableOf(source_, relation));
-    if (ignored_.contains(relation.oid) && (source_.IsPublished(relation) || IsMigratedPartition(relation))) return;
+    if (ignored_.contains(relation.oid) && (source_.IsPublished(relation) || IsMigratedPartition(relation)))
+      return;
     if (IsMigratedPartition(relation)) {
       if (chosen) return Partition(relation);
       if (source_.IsPublished(relation)) findings_.ignored.push_back(relation.oid);
@@ -389,15 +397,16 @@ class Newcomers {
 
   void Partition(const SourceRelation& relation) {
     findings_.new_partitions.push_back(relation.oid);
-    findings_.differences.push_back(
-        {"new-partitions", relation.name.ToString(),
-         "partition " + relation.name.ToString() + " is new on the source", "walferry migrate follows it", false});
+    findings_.differences.push_back({"new-partitions", relation.name.ToString(),
+                                     "partition " + relation.name.ToString() + " is new on the source",
+                                     "walferry migrate follows it", false});
   }
 
   void New(const SourceRelation& relation) {
     findings_.differences.push_back(
         {"new-tables", relation.name.ToString(),
-         "table " + relation.name.ToString() + " is new on the source: neither its rows nor its changes are migrated",
+         "table " + relation.name.ToString() +
+             " is new on the source: neither its rows nor its changes are migrated",
          "leave it out with walferry migrate --exclude-tables " + relation.name.ToString() +
              ", or begin anew (walferry cleanup, then migrate) to have it, too",
          false});
@@ -414,8 +423,8 @@ class Newcomers {
         {"new-tables", relation.name.ToString(),
          "table " + relation.name.ToString() + " is in publication " + recorded_.migration.publication +
              ", but not among the migration's tables",
-         "on the source: ALTER PUBLICATION " + QuoteIdentifier(recorded_.migration.publication) + " DROP TABLE " +
-             Quoted(relation.name) + ";",
+         "on the source: ALTER PUBLICATION " + QuoteIdentifier(recorded_.migration.publication) +
+             " DROP TABLE " + Quoted(relation.name) + ";",
          true});
   }
 
@@ -443,7 +452,8 @@ SourceTable TableOf(const SourceCatalog& source, const SourceRelation& relation)
   table.name = relation.name;
   table.oid = relation.oid;
   table.has_identity = relation.has_identity;
-  for (const SourceRelation* ancestor : source.AncestorsOf(relation)) table.ancestors.push_back(ancestor->name);
+  for (const SourceRelation* ancestor : source.AncestorsOf(relation))
+    table.ancestors.push_back(ancestor->name);
   return table;
 }
 
@@ -475,8 +485,9 @@ CatalogFindings CompareCatalogs(const RecordedCatalog& recorded, const SourceCat
 absl::StatusOr<CatalogFindings> FindCatalogDifferences(Connection& source, Connection& target,
                                                        const RecordedCatalog& recorded) {
   if (!recorded.migration.owns_publication) return CatalogFindings{};
-  WF_ASSIGN_OR_RETURN(const SourceCatalog on_source, ReadSourceCatalog(source, recorded.migration.publication,
-                                                                       recorded.migration.insert_publication));
+  WF_ASSIGN_OR_RETURN(
+      const SourceCatalog on_source,
+      ReadSourceCatalog(source, recorded.migration.publication, recorded.migration.insert_publication));
   WF_ASSIGN_OR_RETURN(const SourceCatalog on_target, ReadSourceCatalog(target, "", ""));
   return CompareCatalogs(recorded, on_source, on_target);
 }

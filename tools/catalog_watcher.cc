@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "stream/synchronous_standby.h"
 #include "tools/column_changes.h"
 #include "tools/log.h"
 
@@ -18,8 +19,8 @@ constexpr absl::Duration kInterval = absl::Seconds(2);
 constexpr int kShare = 50;
 
 const TableRecord* FindRecord(const std::vector<TableRecord>& tables, const TableName& name) {
-  const auto found =
-      std::find_if(tables.begin(), tables.end(), [&](const TableRecord& table) { return table.table == name; });
+  const auto found = std::find_if(tables.begin(), tables.end(),
+                                  [&](const TableRecord& table) { return table.table == name; });
   return found == tables.end() ? nullptr : &*found;
 }
 
@@ -44,7 +45,8 @@ bool WantsRestart(const CatalogFindings& findings, const std::vector<TableRecord
   });
 }
 
-absl::Status RecordFindings(Connection& target, const std::string& migration, const CatalogFindings& findings) {
+absl::Status RecordFindings(Connection& target, const std::string& migration,
+                            const CatalogFindings& findings) {
   if (findings.updates.empty() && findings.events.empty()) return absl::OkStatus();
   WF_RETURN_IF_ERROR(target.Execute("BEGIN").status());
   const auto record = [&]() -> absl::Status {
@@ -132,11 +134,25 @@ absl::Status CatalogWatcher::Connect(std::optional<Connection>& connection, cons
 
 absl::Status CatalogWatcher::Look() {
   WF_RETURN_IF_ERROR(Connect(source_, options_.source));
+  WF_ASSIGN_OR_RETURN(const std::string name, ApplicationNameInForce(*source_));
+  const absl::Status standby = CheckNotSynchronousStandby(*source_, name);
+  if (absl::IsFailedPrecondition(standby) && SqlstateOf(standby).empty()) {
+    Refuse({"synchronous-standby", name, std::string(MessageOf(standby)), "", true});
+    return absl::OkStatus();
+  }
   WF_ASSIGN_OR_RETURN(std::string fingerprint, CatalogFingerprint(*source_));
   if (fingerprint == fingerprint_ && !open_) return absl::OkStatus();
   WF_RETURN_IF_ERROR(Compare());
   fingerprint_ = std::move(fingerprint);
   return absl::OkStatus();
+}
+
+// The session that begins then says why it does not.
+void CatalogWatcher::Refuse(CatalogDifference difference) {
+  const absl::MutexLock lock(&mutex_);
+  differences_ = {std::move(difference)};
+  wants_restart_ = true;
+  restart_.Request();
 }
 
 absl::Status CatalogWatcher::Compare() {

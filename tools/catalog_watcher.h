@@ -14,12 +14,13 @@
 
 namespace walferry {
 
-// Whether the stream has to be ended so that the migration takes care of what was found: it must not go on, there is
-// something to follow, or a table is called otherwise or looks otherwise than the stream was told.
+// Whether the stream has to be ended so that the migration takes care of what was found: it must not go on,
+// there is something to follow, or a table is called otherwise or looks otherwise than the stream was told.
 bool WantsRestart(const CatalogFindings& findings, const std::vector<TableRecord>& tables);
 
 // Records what both sides agree on, in one transaction.
-absl::Status RecordFindings(Connection& target, const std::string& migration, const CatalogFindings& findings);
+absl::Status RecordFindings(Connection& target, const std::string& migration,
+                            const CatalogFindings& findings);
 
 // Each difference once, as a warning.
 class DifferenceLog {
@@ -52,6 +53,7 @@ class CatalogWatcher {
   void Run();
   absl::Status Look();
   absl::Status Compare();
+  void Refuse(CatalogDifference difference);
   absl::Status Connect(std::optional<Connection>& connection, const std::string& conninfo);
 
   const Options options_;

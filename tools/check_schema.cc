@@ -117,38 +117,6 @@ ORDER BY 1)",
   return absl::OkStatus();
 }
 
-absl::Status CheckSequencePrivilege(CheckContext& context, CheckRun& check) {
-  WF_ASSIGN_OR_RETURN(const LeftOut left_out, LeftOutOf(context));
-  const std::string excluded = RelationsAsJson(left_out);
-  WF_ASSIGN_OR_RETURN(const Result rows, context.source.Execute(R"(
-WITH gone (id) AS (
-  SELECT c.oid FROM pg_catalog.json_array_elements($1::json) w
-  JOIN pg_catalog.pg_namespace n ON n.nspname = w ->> 0
-  JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w ->> 1)
-SELECT n.nspname || '.' || c.relname
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND c.oid NOT IN (SELECT id FROM gone)
-  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'walferry') AND n.nspname !~ '^pg_(toast|temp)'
-  AND NOT CASE WHEN pg_catalog.has_schema_privilege(n.oid, 'USAGE')
-               THEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT') ELSE false END
-  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                  WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
-                    AND (d.deptype = 'e' OR (d.deptype IN ('a', 'i')
-                                             AND d.refclassid = 'pg_catalog.pg_class'::regclass
-                                             AND d.refobjid IN (SELECT id FROM gone))))
-ORDER BY 1)",
-                                                                {excluded}));
-  if (rows.rows() == 0) {
-    check.Pass("the cutover may read the sequences");
-  } else {
-    BlockUnlessMade(context, check,
-                    "the cutover has to read sequences that the user may not: " + ListSome(Column(rows, 0)),
-                    "GRANT SELECT on them (and USAGE on their schemas) to " +
-                        QuoteIdentifier(context.source.user()) + ", or name them in --exclude-tables");
-  }
-  return absl::OkStatus();
-}
-
 absl::Status CheckSourceEventTriggers(CheckContext& context, CheckRun& check) {
   WF_ASSIGN_OR_RETURN(
       const std::vector<EventTrigger> triggers,
@@ -215,8 +183,6 @@ constexpr std::array kChecks = {
     CheckDefinition{"left-out", CheckSide::kSource, "what was not chosen", CheckLeftOut},
     CheckDefinition{"pg-dump", CheckSide::kSource, "pg_dump", CheckDumpProgram},
     CheckDefinition{"schema-readable", CheckSide::kSource, "right to describe", CheckReadable},
-    CheckDefinition{"sequence-privilege", CheckSide::kSource, "right to read sequences",
-                    CheckSequencePrivilege},
     CheckDefinition{"source-event-triggers", CheckSide::kSource, "event triggers", CheckSourceEventTriggers,
                     CheckNeed::kStream},
     CheckDefinition{"matviews", CheckSide::kSource, "materialized views", CheckMaterializedViews},

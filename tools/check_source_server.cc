@@ -325,26 +325,6 @@ absl::Status CheckSynchronousStandby(CheckContext& context, CheckRun& check) {
   return absl::OkStatus();
 }
 
-// The cutover writes it, so the copy and the stream work without.
-absl::Status CheckMarker(CheckContext& context, CheckRun& check) {
-  WF_ASSIGN_OR_RETURN(const Result row, context.source.Execute(R"(
-SELECT pg_catalog.has_function_privilege(p.oid, 'EXECUTE'), p.oid::pg_catalog.regprocedure::text
-FROM pg_catalog.pg_proc p
-WHERE p.proname = 'pg_logical_emit_message' AND p.pronamespace = 'pg_catalog'::pg_catalog.regnamespace
-  AND p.proargtypes[2] = 'text'::pg_catalog.regtype)"));
-  if (row.rows() == 1 && row.GetBool(0, 0)) {
-    check.Pass("the cutover's marker may be written (pg_logical_emit_message)");
-    return absl::OkStatus();
-  }
-  const std::string function =
-      row.rows() == 1 ? std::string(row.Get(0, 1)) : "pg_logical_emit_message(boolean,text,text)";
-  check.Warn("the cutover's marker may not be written: " + context.source.user() + " lacks EXECUTE on " +
-                 function + ", without which no cutover is possible",
-             "GRANT EXECUTE ON FUNCTION pg_catalog." + function + " TO " +
-                 QuoteIdentifier(context.source.user()) + " before the cutover");
-  return absl::OkStatus();
-}
-
 // State, snapshot's exporter, pg_dump, one worker of the copy; by default there are more workers.
 absl::Status CheckConnections(CheckContext& context, CheckRun& check) {
   constexpr std::int64_t kNeeded = 3;
@@ -374,7 +354,6 @@ constexpr std::array kChecks = {
     CheckDefinition{"source-pooler", CheckSide::kSource, "direct connection", CheckPooler},
     CheckDefinition{"synchronous-standby", CheckSide::kSource, "synchronous standbys",
                     CheckSynchronousStandby, CheckNeed::kStream},
-    CheckDefinition{"marker", CheckSide::kSource, "marker of the cutover", CheckMarker, CheckNeed::kStream},
     CheckDefinition{"source-connections", CheckSide::kSource, "connections", CheckConnections},
     CheckDefinition{"slots-free", CheckSide::kSource, "replication slots", CheckFreeSlots,
                     CheckNeed::kStream},

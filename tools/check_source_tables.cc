@@ -202,15 +202,18 @@ absl::Status CheckReplicaIdentity(CheckContext& context, CheckRun& check) {
     const std::string counted =
         table.changes > 0 ? FormatCount(table.changes) + " were counted" : "none were counted so far";
     if (context.options.inserts_only) {
-      check.Warn(absl::StrFormat("%s has no replica identity, so only its inserts and truncations are published: its "
-                                 "updates and deletes would be missing (%s)",
-                                 table.name, counted),
+      check.Warn(absl::StrFormat(
+                     "%s has no replica identity, so only its inserts and truncations are published: its "
+                     "updates and deletes would be missing (%s)",
+                     table.name, counted),
                  table.fix);
     } else {
-      check.Block(absl::StrFormat("%s has no replica identity: once it is published, the source refuses updates, "
-                                  "deletes and upserts of it to the application (%s)",
-                                  table.name, counted),
-                  table.fix + ", or publish its inserts alone with --no-identity insert-only");
+      check.Block(
+          absl::StrFormat("%s has no replica identity: once it is published, the source refuses updates, "
+                          "deletes and upserts of it to the application (%s); --no-identity insert-only "
+                          "publishes its inserts alone",
+                          table.name, counted),
+          table.fix);
     }
   }
   return absl::OkStatus();
@@ -354,7 +357,7 @@ constexpr std::array kChecks = {
     CheckDefinition{"select-privilege", CheckSide::kSource, "right to read", CheckSelect},
     CheckDefinition{"sequence-privilege", CheckSide::kSource, "right to read sequences",
                     CheckSequencePrivilege},
-    CheckDefinition{"marker-privilege", CheckSide::kSource, "right to write a marker", CheckMarkerPrivilege,
+    CheckDefinition{"marker", CheckSide::kSource, "right to write a marker", CheckMarkerPrivilege,
                     CheckNeed::kStream},
     CheckDefinition{"row-security", CheckSide::kSource, "row-level security", CheckRowSecurity},
     CheckDefinition{"replica-identity", CheckSide::kSource, "replica identity", CheckReplicaIdentity,

@@ -45,7 +45,10 @@ std::string FillingDefault(const SourceColumn& column) {
 class Comparison {
  public:
   Comparison(const SourceRelation& recorded, const SourceRelation& source, const SourceRelation& target)
-      : recorded_(recorded), source_(source), target_(target), rewritten_(recorded.filenode != source.filenode) {}
+      : recorded_(recorded),
+        source_(source),
+        target_(target),
+        rewritten_(recorded.filenode != source.filenode) {}
 
   ColumnChanges Run() {
     for (const SourceColumn& column : source_.columns) {
@@ -91,9 +94,10 @@ class Comparison {
     SourceColumn recorded = column;
     recorded.target_attnum = there->attnum;
     if (column.generated.empty()) {
-      const bool same_fill = column.missing_value == there->missing_value &&
-                             (column.missing_value.has_value() || !rewritten_);
-      if (!same_fill) NeedsCopy("column " + column.name + " was added with values that its rows here do not have");
+      const bool same_fill =
+          column.missing_value == there->missing_value && (column.missing_value.has_value() || !rewritten_);
+      if (!same_fill)
+        NeedsCopy("column " + column.name + " was added with values that its rows here do not have");
       CompareDefault(column, *there, recorded);
       CompareNotNull(column, *there, recorded);
     }
@@ -114,8 +118,8 @@ class Comparison {
       if (before.default_expression != now.default_expression) CompareDefault(now, *there, recorded);
       if (before.not_null != now.not_null) CompareNotNull(now, *there, recorded);
     }
-    // Nothing but ALTER TABLE touches the column's row in the catalog, except for a missing value that a rewrite
-    // of another kind has stored.
+    // Nothing but ALTER TABLE touches the column's row in the catalog, except for a missing value that a
+    // rewrite of another kind has stored.
     if (rewritten_ && before.version != now.version && !before.missing_value && before.type == now.type) {
       NeedsCopy("it was rewritten by ALTER TABLE");
     }
@@ -128,9 +132,9 @@ class Comparison {
     if (there != nullptr && there->name == now.name) return there;
     const SourceColumn* const other = target_.FindColumn(now.name);
     const bool is_anothers =
-        other != nullptr && std::any_of(recorded_.columns.begin(), recorded_.columns.end(), [&](const auto& one) {
-          return one.attnum != now.attnum && TargetOf(one) == other;
-        });
+        other != nullptr &&
+        std::any_of(recorded_.columns.begin(), recorded_.columns.end(),
+                    [&](const auto& one) { return one.attnum != now.attnum && TargetOf(one) == other; });
     if (other == nullptr || is_anothers) {
       Say("column " + before.name + " was renamed to " + now.name);
       changes_.renames.emplace_back(QuoteIdentifier(before.name), QuoteIdentifier(now.name));
@@ -180,9 +184,9 @@ class Comparison {
     recorded.default_expression = there.default_expression;
     if (there.default_expression == now.default_expression) return;
     Say("column " + now.name + " has another default");
-    changes_.alterations.push_back("ALTER COLUMN " + QuoteIdentifier(there.name) +
-                                   (now.default_expression.empty() ? " DROP DEFAULT"
-                                                                   : " SET DEFAULT " + now.default_expression));
+    changes_.alterations.push_back(
+        "ALTER COLUMN " + QuoteIdentifier(there.name) +
+        (now.default_expression.empty() ? " DROP DEFAULT" : " SET DEFAULT " + now.default_expression));
   }
 
   void CompareNotNull(const SourceColumn& now, const SourceColumn& there, SourceColumn& recorded) {

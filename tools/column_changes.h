@@ -21,7 +21,8 @@ struct ColumnChanges {
   std::vector<SourceColumn> columns;  // As to be recorded, once they are aligned.
   std::string needs_copy;             // Why rows that were there before are not the same on both sides.
 
-  // ALTER TABLE statements in an order in which they can be run, "" where the target lacks nothing. table: quoted.
+  // ALTER TABLE statements in an order in which they can be run, "" where the target lacks nothing. table:
+  // quoted.
   std::string Statements(const std::string& table) const;
 };
 

@@ -68,9 +68,9 @@ absl::Status PassGate(const CutoverOptions& options, Sides& sides) {
   const std::string& name = options.migration.name;
   std::vector<GateReason> reasons = PhaseReasons(sides.record, name);
   if (reasons.empty()) {
-    WF_ASSIGN_OR_RETURN(
-        reasons, StandingReasons({sides.source, sides.target, name, sides.record, sides.tables,
-                                  /*tries_last_stage=*/true}));
+    WF_ASSIGN_OR_RETURN(reasons,
+                        StandingReasons({sides.source, sides.target, name, sides.record, sides.tables,
+                                         /*tries_last_stage=*/true}));
     reasons = NotAccepted(std::move(reasons), options.accepted);
   }
   if (reasons.size() > 1) {

@@ -20,10 +20,10 @@ namespace {
 using Reasons = std::vector<GateReason>;
 
 constexpr std::array<std::string_view, 16> kAcceptable = {
-    "open-transactions",   "missing-rows",     "conflicts",      "new-tables",      "dropped-tables",
-    "detached-partitions", "renamed-tables",   "columns",        "needs-copy",      "attached-partitions",
-    "privileges",          "replica-identity", "sequences",      "invalid-indexes", "last-stage",
-    "insert-only"};
+    "open-transactions", "missing-rows",        "conflicts",      "new-tables",
+    "dropped-tables",    "detached-partitions", "renamed-tables", "columns",
+    "needs-copy",        "attached-partitions", "privileges",     "replica-identity",
+    "sequences",         "invalid-indexes",     "last-stage",     "insert-only"};
 
 constexpr char kInvalidIndexes[] = R"sql(
 SELECT tn.nspname, t.relname, n.nspname, c.relname

@@ -75,6 +75,7 @@ alter table shop.page_view replica identity full;
 
 -- No key, and only ever inserted into: by a trigger.
 create table shop.audit_log (at timestamptz not null default clock_timestamp(), what text, before jsonb, after jsonb);
+alter table shop.audit_log replica identity full;
 
 insert into shop.customer (email, name, home, tags, settings, created_at)
 select 'customer' || i || '@shop.example', 'Customer ' || md5(i::text),

@@ -255,7 +255,8 @@ absl::StatusOr<FollowResult> Follow(FollowOptions options, const FollowedMigrati
   FollowResult result;
   absl::Status status;
   {
-    CatalogWatcher watcher({options.source, options.target, migration.recorded}, migration.differences, inner);
+    CatalogWatcher watcher({options.source, options.target, migration.recorded}, migration.differences,
+                           inner);
     Monitor monitor(record, options.target, lock_connection, session, *applier, budget, watcher, stop, inner,
                     watch);
     const auto progress = [&]() -> FollowProgress {

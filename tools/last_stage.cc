@@ -3,6 +3,8 @@
 
 #include <string_view>
 
+#include "apply/last_stage.h"
+#include "apply/object_catalog.h"
 #include "apply/object_trial.h"
 #include "tools/log.h"
 
@@ -38,12 +40,19 @@ std::string CommandFor(const ObjectTrial& trial, const std::string& user) {
 
 absl::StatusOr<std::vector<LastStageProblem>> TryLastStage(Connection& target, const std::string& name) {
   WF_ASSIGN_OR_RETURN(const std::vector<SchemaObject> objects, LoadObjects(target, name));
-  WF_ASSIGN_OR_RETURN(const std::vector<ObjectTrial> trials, TryObjects(target, objects));
+  WF_ASSIGN_OR_RETURN(const ObjectCatalog there, ObjectCatalog::Read(target));
+  // Whatever the marks say: what is there needs not be made, what is missing does.
+  const LastStage stage = PlanLastStage(objects, there);
+  std::vector<SchemaObject> missing = stage.switching;
+  missing.insert(missing.end(), stage.event_triggers.begin(), stage.event_triggers.end());
+  for (SchemaObject& object : missing) object.done = false;
+  WF_ASSIGN_OR_RETURN(const std::vector<ObjectTrial> trials, TryObjects(target, missing));
   std::vector<LastStageProblem> problems;
   for (const ObjectTrial& trial : trials) {
     LastStageProblem& problem = problems.emplace_back();
     problem.object = trial.object.kind + " " + trial.object.name;
     problem.tried = trial.tried;
+    problem.harmless = trial.object.kind == "EVENT TRIGGER";
     problem.text =
         absl::StrFormat(trial.tried ? "%s cannot be made: %s" : "%s could not be tried beforehand: %s",
                         problem.object, MessageOf(trial.status));

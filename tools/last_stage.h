@@ -13,7 +13,8 @@ struct LastStageProblem {
   std::string object;   // "POLICY public.t p"
   std::string text;     // One sentence: the object and the server's words.
   std::string command;  // What to do about it.
-  bool tried = true;    // False: its table was locked all the while, nothing is known. No reason to refuse.
+  bool harmless = false;  // The cutover is done without it, and names it.
+  bool tried = true;      // False: its table was locked all the while, nothing is known. No reason to refuse.
 };
 
 // Of what migration `name` has not made yet; see TryObjects() in apply/object_trial.h. Changes nothing.

@@ -127,10 +127,11 @@ absl::Status Migration::CheckChoice() {
   WF_ASSIGN_OR_RETURN(const std::vector<SourceTable> tables, ListSourceTables(source_));
   WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> records, Tables());
   const auto refuse = [&](const TableName& table, std::string_view is) {
-    return Errorf(absl::StatusCode::kFailedPrecondition,
-                  "table %s %s migration %s, and --tables or --exclude-tables say otherwise: leave these options "
-                  "out, or begin another migration with another --name",
-                  table.ToString(), is, record_.name);
+    return Errorf(
+        absl::StatusCode::kFailedPrecondition,
+        "table %s %s migration %s, and --tables or --exclude-tables say otherwise: leave these options "
+        "out, or begin another migration with another --name",
+        table.ToString(), is, record_.name);
   };
   const auto is_recorded = [&](const TableName& name) {
     return std::any_of(records.begin(), records.end(), [&](const TableRecord& record) {
@@ -272,11 +273,10 @@ absl::StatusOr<FollowResult> Migration::StreamOnce(const FollowUntil& until,
   FollowOptions options = options_.follow;
   if (options.binary_if_it_suits) options.wishes.binary = BinarySuitsNow(recorded.tables);
   WF_ASSIGN_OR_RETURN(options.source_notes, ReadNotesOfSource(recorded.tables));
-  const FollowedMigration migration{
-      .recorded = recorded,
-      .followed = MakeFollowedTables(record_, recorded.tables),
-      .only_listed = record_.owns_publication || !recorded.choice.selects_all(),
-      .differences = difference_log_};
+  const FollowedMigration migration{.recorded = recorded,
+                                    .followed = MakeFollowedTables(record_, recorded.tables),
+                                    .only_listed = record_.owns_publication || !recorded.choice.selects_all(),
+                                    .differences = difference_log_};
   absl::StatusOr<FollowResult> result;
   const absl::Status watched = WithSlotWatched([&] {
     result = Follow(options, migration, until, target_, *stop_, look);

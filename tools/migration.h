@@ -16,6 +16,7 @@
 #include "apply/state.h"
 #include "apply/table_copy.h"
 #include "stream/connection.h"
+#include "stream/lock_retry.h"
 #include "stream/slot.h"
 #include "stream/snapshot.h"
 #include "stream/stop_signal.h"
@@ -146,6 +147,7 @@ class Migration {
   absl::StatusOr<std::map<TableName, SourceNotes>> ReadNotesOfSource(const std::vector<TableRecord>& tables);
   absl::StatusOr<bool> ForeignKeysMayComeEarly();
   ConnectOptions ReplicationOptions() const;
+  LockRetry SourceLockRetry() const;  // Who holds a lock that is waited for is said in the log.
 
   MigrationOptions options_;
   const StopSignal* stop_;

@@ -1,5 +1,6 @@
-// What a migration does about differences of the source's catalog (catalog_watch.h): it records what both sides agree
-// on, follows new partitions, copies again what has to be, and refuses to go on where that would lose something.
+// What a migration does about differences of the source's catalog (catalog_watch.h): it records what both
+// sides agree on, follows new partitions, copies again what has to be, and refuses to go on where that would
+// lose something.
 #include <poll.h>
 
 #include <algorithm>
@@ -87,7 +88,8 @@ absl::StatusOr<CatalogFindings> Migration::Reconcile() {
   });
   WF_RETURN_IF_ERROR(found);
   WF_RETURN_IF_ERROR(RecordFindings(target_, record_.name, findings));
-  for (const Oid oid : findings.ignored) WF_RETURN_IF_ERROR(Ignore(oid, "it is left out by the choice of tables"));
+  for (const Oid oid : findings.ignored)
+    WF_RETURN_IF_ERROR(Ignore(oid, "it is left out by the choice of tables"));
   std::erase_if(findings.differences,
                 [](const CatalogDifference& difference) { return difference.kind == "new-partitions"; });
   difference_log_.Show(findings.differences);
@@ -129,19 +131,21 @@ absl::Status Migration::Publish(const SourceCatalog& catalog, const SourceRelati
   std::string publication = record_.publication;
   if (!relation.has_identity) {
     if (record_.insert_publication.empty()) {
-      return Errorf(absl::StatusCode::kFailedPrecondition,
-                    "table %s of the source has no replica identity: published, its updates would be refused to the "
-                    "application; run there ALTER TABLE %s REPLICA IDENTITY FULL;",
-                    relation.name.ToString(), QuoteName(relation.name.schema, relation.name.name));
+      return Errorf(
+          absl::StatusCode::kFailedPrecondition,
+          "table %s of the source has no replica identity: published, its updates would be refused to the "
+          "application; run there ALTER TABLE %s REPLICA IDENTITY FULL;",
+          relation.name.ToString(), QuoteName(relation.name.schema, relation.name.name));
     }
     publication = record_.insert_publication;
   }
   LogInfo("publication %s: table %s is added", publication, relation.name.ToString());
-  return AddToPublication(source_, publication, {relation.name});
+  return AddToPublication(source_, publication, {relation.name}, SourceLockRetry());
 }
 
 absl::Status Migration::AdoptPartitions(const std::vector<Oid>& partitions) {
-  WF_ASSIGN_OR_RETURN(SourceCatalog catalog, ReadSourceCatalog(source_, record_.publication, record_.insert_publication));
+  WF_ASSIGN_OR_RETURN(SourceCatalog catalog,
+                      ReadSourceCatalog(source_, record_.publication, record_.insert_publication));
   for (const Oid oid : partitions) {
     if (const SourceRelation* const leaf = catalog.Find(oid)) WF_RETURN_IF_ERROR(Publish(catalog, *leaf));
   }
@@ -172,8 +176,8 @@ absl::Status Migration::ReplaceDropped(const std::vector<TableRecord>& records) 
   WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
   WF_RETURN_IF_ERROR(target_.Execute("BEGIN").status());
   for (const TableRecord& table : tables) {
-    const bool in_the_way =
-        std::any_of(records.begin(), records.end(), [&](const TableRecord& one) { return one.table == table.table; });
+    const bool in_the_way = std::any_of(records.begin(), records.end(),
+                                        [&](const TableRecord& one) { return one.table == table.table; });
     if (!in_the_way) continue;
     // What the stream still has of the one that is gone stays left out.
     TableRecord aside = table;
@@ -185,23 +189,26 @@ absl::Status Migration::ReplaceDropped(const std::vector<TableRecord>& records) 
   return target_.Execute("COMMIT").status();
 }
 
-// Certain where the whole way up to what is published was made in one piece, or where no row was ever written: all
-// of its rows are in the stream then.
+// Certain where the whole way up to what is published was made in one piece, or where no row was ever
+// written: all of its rows are in the stream then.
 bool Migration::IsBornEmpty(const SourceCatalog& catalog, const SourceRelation& leaf) {
   const SourceRelation* const through = catalog.PublishedThrough(leaf);
   if (through == nullptr || through->oid == leaf.oid) return false;
-  for (const SourceRelation* at = &leaf; at != nullptr && at->oid != through->oid; at = catalog.Find(at->parent)) {
+  for (const SourceRelation* at = &leaf; at != nullptr && at->oid != through->oid;
+       at = catalog.Find(at->parent)) {
     if (!at->born_as_partition) return false;
   }
   return true;
 }
 
-absl::Status Migration::MakePartitions(const SourceCatalog& catalog, const std::vector<const SourceRelation*>& leaves) {
+absl::Status Migration::MakePartitions(const SourceCatalog& catalog,
+                                       const std::vector<const SourceRelation*>& leaves) {
   WF_ASSIGN_OR_RETURN(const SourceCatalog there, ReadSourceCatalog(target_, "", ""));
   std::vector<TableName> missing;
   const auto add = [&](const SourceRelation& relation) {
     if (there.FindByName(relation.name) != nullptr) return;
-    if (std::find(missing.begin(), missing.end(), relation.name) == missing.end()) missing.push_back(relation.name);
+    if (std::find(missing.begin(), missing.end(), relation.name) == missing.end())
+      missing.push_back(relation.name);
   };
   for (const SourceRelation* leaf : leaves) {
     // A whole branch may be new.
@@ -215,36 +222,42 @@ absl::Status Migration::MakePartitions(const SourceCatalog& catalog, const std::
   if (!options_.creates_partitions) {
     const SourceRelation& leaf = *catalog.FindByName(missing.front());
     const SourceRelation* const parent = catalog.Find(leaf.parent);
-    return Errorf(absl::StatusCode::kFailedPrecondition,
-                  "partition %s is new on the source, and --new-partitions is stop: make it on the target, as in "
-                  "CREATE TABLE %s PARTITION OF %s %s; and run again",
-                  leaf.name.ToString(), QuoteName(leaf.name.schema, leaf.name.name),
-                  parent == nullptr ? "…" : QuoteName(parent->name.schema, parent->name.name), leaf.bound);
+    return Errorf(
+        absl::StatusCode::kFailedPrecondition,
+        "partition %s is new on the source, and --new-partitions is stop: make it on the target, as in "
+        "CREATE TABLE %s PARTITION OF %s %s; and run again",
+        leaf.name.ToString(), QuoteName(leaf.name.schema, leaf.name.name),
+        parent == nullptr ? "…" : QuoteName(parent->name.schema, parent->name.name), leaf.bound);
   }
   SchemaDumpOptions options;
   options.source = options_.source;
   options.only_tables = missing;
+  options.lock_retry = SourceLockRetry();
   WF_ASSIGN_OR_RETURN(options.keep_owners, KeepsOwners({}));
-  WF_ASSIGN_OR_RETURN(const PartitionSchema schema, DumpPartitions(options, source_.server_version(), *stop_));
+  WF_ASSIGN_OR_RETURN(const PartitionSchema schema,
+                      DumpPartitions(options, source_.server_version(), *stop_));
   const absl::Status made = CreatePartitions(target_, record_.name, schema);
   if (made.ok() || absl::IsCancelled(made)) return made;
-  return Annotate(made, absl::StrFormat("partition %s is new on the source, and cannot be made on the target (make it "
-                                        "there by hand, and run again)",
-                                        missing.front().ToString()));
+  return Annotate(
+      made, absl::StrFormat("partition %s is new on the source, and cannot be made on the target (make it "
+                            "there by hand, and run again)",
+                            missing.front().ToString()));
 }
 
 absl::Status Migration::CheckEmptyOnTarget(const TableName& table) {
   const std::string name = QuoteName(table.schema, table.name);
   WF_ASSIGN_OR_RETURN(const Result row, target_.Execute("SELECT EXISTS (SELECT FROM " + name + ")"));
   if (!row.GetBool(0, 0)) return absl::OkStatus();
-  return Errorf(absl::StatusCode::kFailedPrecondition,
-                "partition %s is new on the source, and is on the target with rows already: empty it there (TRUNCATE "
-                "%s;) or drop it, and run again",
-                table.ToString(), name);
+  return Errorf(
+      absl::StatusCode::kFailedPrecondition,
+      "partition %s is new on the source, and is on the target with rows already: empty it there (TRUNCATE "
+      "%s;) or drop it, and run again",
+      table.ToString(), name);
 }
 
 // Tables whose rows are not the source's any more, at a position of their own. False: there is none.
 absl::StatusOr<bool> Migration::CopyAgain() {
+  if (!record_.owns_slot) return false;  // Tables of an adopted slot are somebody else's to copy.
   WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
   std::vector<TableRecord> again;
   bool waiting = false;
@@ -261,7 +274,8 @@ absl::StatusOr<bool> Migration::CopyAgain() {
     if (relation == nullptr) continue;
     WF_RETURN_IF_ERROR(Publish(catalog, *relation));
     LogInfo("table %s is copied again: %s", table.table.ToString(), table.needs_copy);
-    WF_RETURN_IF_ERROR(Note("catalog", "table " + table.table.ToString() + " is copied again: " + table.needs_copy));
+    WF_RETURN_IF_ERROR(
+        Note("catalog", "table " + table.table.ToString() + " is copied again: " + table.needs_copy));
     table.phase = TablePhase::kCopying;
     table.needs_copy.clear();
     WF_RETURN_IF_ERROR(UpdateTableCatalog(target_, record_.name, table.table, table));
@@ -270,11 +284,12 @@ absl::StatusOr<bool> Migration::CopyAgain() {
   return true;
 }
 
-// What is kWaiting or kCopying, under a snapshot of its own; the stream goes on from where it stands, and leaves out
-// what the copies have. Table by table where a new one is rewritten again and again.
+// What is kWaiting or kCopying, under a snapshot of its own; the stream goes on from where it stands, and
+// leaves out what the copies have. Table by table where a new one is rewritten again and again.
 absl::Status Migration::CopyWaiting() {
   WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> before, Tables());
-  if (std::none_of(before.begin(), before.end(), [](const TableRecord& one) { return AwaitsCopy(one.phase); })) {
+  if (std::none_of(before.begin(), before.end(),
+                   [](const TableRecord& one) { return AwaitsCopy(one.phase); })) {
     return absl::OkStatus();
   }
   LogInfo("making a snapshot for the copy; this waits for the transactions that are running on the source");
@@ -294,8 +309,8 @@ absl::Status Migration::CopyWaiting() {
   return SetPhase(Phase::kCatchUp);
 }
 
-// A walsender sends a transaction as soon as its commit record is on disk, which may be long before others see it:
-// while it waits for a synchronous standby.
+// A walsender sends a transaction as soon as its commit record is on disk, which may be long before others
+// see it: while it waits for a synchronous standby.
 absl::Status Migration::AwaitVisible(Xid xid) {
   constexpr char kVisibleSql[] = R"sql(
 SELECT (pg_catalog.txid_snapshot_xmax(s) - $1::bigint + 4294967296) % 4294967296 BETWEEN 1 AND 2147483647
@@ -310,8 +325,9 @@ FROM pg_catalog.txid_current_snapshot() s)sql";
     pollfd fd = {stop_->fd(), POLLIN, 0};
     poll(&fd, 1, 20);
   }
-  return stop_->requested() ? absl::CancelledError("stopped")
-                            : absl::UnavailableError("a transaction that the source has sent is not visible there");
+  return stop_->requested()
+             ? absl::CancelledError("stopped")
+             : absl::UnavailableError("a transaction that the source has sent is not visible there");
 }
 
 // The stream met a relation that it was not told about.
@@ -322,22 +338,24 @@ absl::Status Migration::Understand(Oid oid, const absl::Status& error) {
   WF_RETURN_IF_ERROR(FollowCatalog());
   WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
   const auto find = [oid](const std::vector<TableRecord>& list) {
-    return std::find_if(list.begin(), list.end(), [oid](const TableRecord& one) { return one.source_oid == oid; });
+    return std::find_if(list.begin(), list.end(),
+                        [oid](const TableRecord& one) { return one.source_oid == oid; });
   };
   const auto found = find(tables);
   if (found == tables.end()) return UnderstandStranger(oid, error);
   const auto known = find(before);
-  const bool changed = known == before.end() || known->catalog != found->catalog || known->phase != found->phase ||
-                       known->position != found->position;
+  const bool changed = known == before.end() || known->catalog != found->catalog ||
+                       known->phase != found->phase || known->position != found->position;
   if (changed) return absl::OkStatus();
   WF_ASSIGN_OR_RETURN(const RecordedCatalog recorded, Recorded());
   WF_ASSIGN_OR_RETURN(const CatalogFindings findings, FindCatalogDifferences(source_, target_, recorded));
   for (const CatalogDifference& difference : findings.differences) {
     if (difference.kind != "columns" || !Concerns(difference, *found)) continue;
     constexpr std::string_view kOnTarget = "on the target: ";
-    return Errorf(absl::StatusCode::kFailedPrecondition,
-                  "%s. Run on the target, and then walferry again; with the types of the source: %s", difference.text,
-                  difference.command.substr(difference.command.starts_with(kOnTarget) ? kOnTarget.size() : 0));
+    return Errorf(
+        absl::StatusCode::kFailedPrecondition,
+        "%s. Run on the target, and then walferry again; with the types of the source: %s", difference.text,
+        difference.command.substr(difference.command.starts_with(kOnTarget) ? kOnTarget.size() : 0));
   }
   TableRecord again = *found;
   again.needs_copy = "it was changed more than once, and what it looked like in between is not known";
@@ -356,15 +374,17 @@ absl::Status Migration::ExplainMissingColumns(Oid oid, const absl::Status& error
   const SourceRelation* const there = relation == nullptr ? nullptr : target->FindByName(relation->name);
   if (there == nullptr) return error;
   SourceRelation common = *relation;
-  std::erase_if(common.columns, [&](const SourceColumn& one) { return there->FindColumn(one.name) == nullptr; });
+  std::erase_if(common.columns,
+                [&](const SourceColumn& one) { return there->FindColumn(one.name) == nullptr; });
   const ColumnChanges changes = CompareColumns(common, *relation, *there);
   if (changes.additions.empty()) return error;
   const std::vector<const SourceRelation*> ancestors = target->AncestorsOf(*there);
   const TableName& table = ancestors.empty() ? there->name : ancestors.back()->name;
-  return Errorf(absl::StatusCode::kFailedPrecondition,
-                "table %s has columns on the source that it does not have on the target. Run there, with the types of "
-                "the source: %s",
-                relation->name.ToString(), changes.Statements(QuoteName(table.schema, table.name)));
+  return Errorf(
+      absl::StatusCode::kFailedPrecondition,
+      "table %s has columns on the source that it does not have on the target. Run there, with the types of "
+      "the source: %s",
+      relation->name.ToString(), changes.Statements(QuoteName(table.schema, table.name)));
 }
 
 // Differences of a partition's columns may be named under another partition of the same root.

@@ -31,8 +31,8 @@ absl::Status AlreadyThere(std::string_view what, const std::string& name) {
                 what, name);
 }
 
-// A partitioned table under which every partition, also one to come, may be published: each has an identity by the
-// root's primary key, and none is left out by the user's choice.
+// A partitioned table under which every partition, also one to come, may be published: each has an identity
+// by the root's primary key, and none is left out by the user's choice.
 bool MayPublishRoot(const SourceCatalog& catalog, const SourceRelation& root, const TableFilter& choice,
                     int server_version) {
   if (server_version < 130000 || !root.may_publish || !root.has_primary_key) return false;
@@ -71,6 +71,11 @@ PublicationItems ItemsOf(const SourceCatalog& catalog, const TableFilter& choice
 }
 
 }  // namespace
+
+LockRetry Migration::SourceLockRetry() const {
+  return {.retry_for = options_.follow.retry_for,
+          .waiting = [](const std::string& holder) { LogWarn("waiting for a lock: %s", holder); }};
+}
 
 ConnectOptions Migration::ReplicationOptions() const {
   ConnectOptions options;
@@ -165,16 +170,19 @@ absl::Status Migration::PublicationPhase() {
                       ReadSourceCatalog(source_, record_.publication, record_.insert_publication));
   const PublicationItems items = ItemsOf(catalog, options_.tables, source_.server_version());
   if (!items.inserts.empty() && record_.insert_publication.empty()) {
-    return Errorf(absl::StatusCode::kFailedPrecondition,
-                  "table %s of the source has no replica identity: give it one, or choose --no-identity insert-only",
-                  items.inserts.front().ToString());
+    return Errorf(
+        absl::StatusCode::kFailedPrecondition,
+        "table %s of the source has no replica identity: give it one, or choose --no-identity insert-only",
+        items.inserts.front().ToString());
   }
   if (!catalog.publication) {
-    WF_RETURN_IF_ERROR(CreatePublication(source_, record_.publication, items.all, /*via_root=*/false));
+    WF_RETURN_IF_ERROR(
+        CreatePublication(source_, record_.publication, items.all, /*via_root=*/false, SourceLockRetry()));
     LogInfo("publication %s made for %d tables", record_.publication, items.all.size());
   }
   if (!items.inserts.empty() && !catalog.insert_publication) {
-    WF_RETURN_IF_ERROR(CreateInsertPublication(source_, record_.insert_publication, items.inserts));
+    WF_RETURN_IF_ERROR(
+        CreateInsertPublication(source_, record_.insert_publication, items.inserts, SourceLockRetry()));
     LogInfo("publication %s made for the inserts of %d tables without replica identity",
             record_.insert_publication, items.inserts.size());
   }
@@ -182,8 +190,9 @@ absl::Status Migration::PublicationPhase() {
   return SetPhase(Phase::kSlot);
 }
 
-// The list of tables becomes that of the slot's snapshot. False: a chosen table was not published when the slot was
-// made; it is now, and the slot has to be made again. Not may_wait: such tables are left to be named as new ones.
+// The list of tables becomes that of the slot's snapshot. False: a chosen table was not published when the
+// slot was made; it is now, and the slot has to be made again. Not may_wait: such tables are left to be named
+// as new ones.
 absl::StatusOr<bool> Migration::RecordTablesAt(const std::string& snapshot, bool may_wait) {
   ConnectOptions options = ReplicationOptions();
   options.replication = false;
@@ -255,7 +264,8 @@ absl::StatusOr<bool> Migration::KeepsOwners(const std::vector<TableName>& exclud
   return OwnersCanBeKept(gaps);
 }
 
-// The relations in the snapshot that are no part of the migration: left out by choice, or made after its list.
+// The relations in the snapshot that are no part of the migration: left out by choice, or made after its
+// list.
 absl::StatusOr<std::vector<TableName>> Migration::NotRecordedAt(const std::string& snapshot) {
   ConnectOptions options = ReplicationOptions();
   options.replication = false;
@@ -292,6 +302,7 @@ absl::Status Migration::SchemaPhase(const std::string& snapshot) {
   SchemaDumpOptions options;
   options.source = options_.source;
   options.snapshot = snapshot;
+  options.lock_retry = SourceLockRetry();
   WF_ASSIGN_OR_RETURN(options.excluded_tables, NotRecordedAt(snapshot));
   WF_ASSIGN_OR_RETURN(options.keep_owners, KeepsOwners(options.excluded_tables));
   if (!options.keep_owners) {
@@ -321,6 +332,8 @@ absl::Status Migration::CopyPhase(const std::string& snapshot, Lsn position) {
   options.position = position;
   options.jobs = options_.copy_jobs;
   options.format = options_.copy_format;
+  options.retry_for = options_.follow.retry_for;
+  options.waiting = SourceLockRetry().waiting;
   if (rewritten_source_.has_value()) WF_RETURN_IF_ERROR(CopyRewritten(options));
   WF_RETURN_IF_ERROR(CopyListed(options, [](const TableRecord&) { return true; }));
   WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());

@@ -1,5 +1,5 @@
-// The WAL that the source keeps for a migration's slot, and the limit that the user sets for it (--max-slot-wal): a
-// source whose disk is full stops, and its application with it.
+// The WAL that the source keeps for a migration's slot, and the limit that the user sets for it
+// (--max-slot-wal): a source whose disk is full stops, and its application with it.
 #include <poll.h>
 
 #include <atomic>
@@ -42,15 +42,17 @@ absl::Status Migration::WithSlotWatched(const std::function<absl::Status()>& wor
 }
 
 // Until the work is done, or the limit is passed. A source that is away keeps nothing more.
-absl::Status Migration::WatchSlot(const StopSignal& halt, const StopSignal& done, std::atomic<bool>& exceeded) {
+absl::Status Migration::WatchSlot(const StopSignal& halt, const StopSignal& done,
+                                  std::atomic<bool>& exceeded) {
   std::optional<Connection> source;
   bool warned = false;
   while (!halt.requested() && !done.requested()) {
     if (!source || !source->alive()) {
-      absl::StatusOr<Connection> connection = Connection::Open({.conninfo = options_.source,
-                                                                .application_name = "walferry " + options_.name,
-                                                                .settings = {{"statement_timeout", "10s"}},
-                                                                .stop = &done});
+      absl::StatusOr<Connection> connection =
+          Connection::Open({.conninfo = options_.source,
+                            .application_name = "walferry " + options_.name,
+                            .settings = {{"statement_timeout", "10s"}},
+                            .stop = &done});
       if (connection.ok()) source = *std::move(connection);
     }
     absl::StatusOr<std::optional<SlotInfo>> slot = std::optional<SlotInfo>();
@@ -64,8 +66,10 @@ absl::Status Migration::WatchSlot(const StopSignal& halt, const StopSignal& done
     }
     if (static_cast<double>(retained) > kWarnShare * static_cast<double>(options_.max_slot_wal_bytes) &&
         !std::exchange(warned, true)) {
-      LogWarn("slot %s makes the source keep %s of WAL; at %s (--max-slot-wal) it is dropped and the migration ends",
-              record_.slot, BytesText(retained), BytesText(options_.max_slot_wal_bytes));
+      LogWarn(
+          "slot %s makes the source keep %s of WAL; at %s (--max-slot-wal) it is dropped and the migration "
+          "ends",
+          record_.slot, BytesText(retained), BytesText(options_.max_slot_wal_bytes));
     }
     pollfd fds[] = {{halt.fd(), POLLIN, 0}, {done.fd(), POLLIN, 0}};
     poll(fds, 2, kIntervalMs);
@@ -77,10 +81,11 @@ absl::Status Migration::GiveSlotUp(const absl::Status& why) {
   WF_RETURN_IF_ERROR(ReconnectSource());
   WF_RETURN_IF_ERROR(DropSlot(source_, record_.slot));
   Note("slot", std::string(MessageOf(why)) + ": dropped").IgnoreError();
-  return Errorf(absl::StatusCode::kFailedPrecondition,
-                "%s: the slot was dropped, so that the source's disk does not fill. What was copied and applied stays "
-                "on the target, but changes are missing from here on: run walferry cleanup, and migrate again",
-                MessageOf(why));
+  return Errorf(
+      absl::StatusCode::kFailedPrecondition,
+      "%s: the slot was dropped, so that the source's disk does not fill. What was copied and applied stays "
+      "on the target, but changes are missing from here on: run walferry cleanup, and migrate again",
+      MessageOf(why));
 }
 
 }  // namespace walferry

@@ -7,8 +7,12 @@
 namespace walferry {
 namespace {
 
-constexpr std::array<std::string_view, 8> kConnect = {"source-version", "source-pooler", "target-version", "target-pooler", "target-tls", "encoding", "target-connections", "source-connections"};
-constexpr std::array<std::string_view, 7> kPublication = {"source-primary", "tables", "publication-privilege", "table-owner", "replica-identity", "source-event-triggers", "whole-identity"};
+constexpr std::array<std::string_view, 8> kConnect = {
+    "source-version", "source-pooler", "target-version",     "target-pooler",
+    "target-tls",     "encoding",      "target-connections", "source-connections"};
+constexpr std::array<std::string_view, 7> kPublication = {
+    "source-primary",        "tables",        "publication-privilege", "table-owner", "replica-identity",
+    "source-event-triggers", "whole-identity"};
 constexpr std::array<std::string_view, 10> kSlot = {
     "wal-level",         "replication-privilege", "replication-connection", "slots-free",
     "senders-free",      "slot-retention",        "slots-inactive",         "names-taken",
@@ -29,10 +33,15 @@ constexpr std::array<std::string_view, 16> kSchema = {"pg-dump",
                                                       "roles",
                                                       "target-event-triggers",
                                                       "tables-exist"};
-constexpr std::array<std::string_view, 8> kCopy = {"select-privilege", "row-security", "tables-empty", "write-privilege", "columns", "large-objects", "not-replicated", "money"};
+constexpr std::array<std::string_view, 8> kCopy = {"select-privilege", "row-security", "tables-empty",
+                                                   "write-privilege",  "columns",      "large-objects",
+                                                   "not-replicated",   "money"};
 constexpr std::array<std::string_view, 2> kIndexes = {"collation", "target-connections"};
-constexpr std::array<std::string_view, 8> kStream = {"replica-role", "xid-age", "sender-timeout", "write-privilege", "slot-retention", "whole-identity", "target-keys", "synchronous-standby"};
-constexpr std::array<std::string_view, 5> kLastStage = {"roles", "policy-roles", "carried-event-triggers", "replica-role", "marker"};
+constexpr std::array<std::string_view, 8> kStream = {
+    "replica-role",   "xid-age",        "sender-timeout", "write-privilege",
+    "slot-retention", "whole-identity", "target-keys",    "synchronous-standby"};
+constexpr std::array<std::string_view, 5> kLastStage = {"roles", "policy-roles", "carried-event-triggers",
+                                                        "replica-role", "marker"};
 constexpr std::array<std::string_view, 2> kRefresh = {"not-replicated", "matviews"};
 constexpr std::array<std::string_view, 2> kSequences = {"sequences", "sequence-privilege"};
 constexpr std::array<std::string_view, 2> kCleanup = {"source-event-triggers", "target-event-triggers"};

@@ -37,7 +37,8 @@ struct RuntimeSnapshot {
   std::uint64_t source_reconnects = 0;
   std::uint64_t target_reconnects = 0;
   std::vector<LaneCounters> lanes;
-  std::vector<CatalogDifference> catalog_differences;  // Of the process at hand only: others look for themselves.
+  std::vector<CatalogDifference>
+      catalog_differences;  // Of the process at hand only: others look for themselves.
 };
 
 std::string RuntimeToJson(const RuntimeSnapshot& snapshot);

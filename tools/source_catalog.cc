@@ -9,15 +9,16 @@ namespace {
 using nlohmann::json;
 
 // Ordinary user tables, as a condition on pg_class c joined with pg_namespace n.
-#define WF_USER_TABLES                                                                            \
-  "c.relkind IN ('r', 'p') AND c.relpersistence <> 't' "                                          \
+#define WF_USER_TABLES                                                                                  \
+  "c.relkind IN ('r', 'p') AND c.relpersistence <> 't' "                                                \
   "AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'walferry') AND n.nspname !~ '^pg_toast' " \
-  "AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass " \
+  "AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = "                               \
+  "'pg_catalog.pg_class'::pg_catalog.regclass "                                                         \
   "AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e')"
 
-// ATTACH PARTITION rewrites the row of each column in pg_attribute (MergeAttributesIntoExisting in tablecmds.c),
-// so a table of which one column was never touched was made by CREATE TABLE … PARTITION OF. Column ctid (-1) is
-// written when the table is made, and never again.
+// ATTACH PARTITION rewrites the row of each column in pg_attribute (MergeAttributesIntoExisting in
+// tablecmds.c), so a table of which one column was never touched was made by CREATE TABLE … PARTITION OF.
+// Column ctid (-1) is written when the table is made, and never again.
 constexpr char kRelationsSql[] = R"sql(
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, coalesce(h.inhparent, 0), coalesce(h.inhparent || ' ' || h.xmin::text, ''),
        coalesce(pg_catalog.pg_get_expr(c.relpartbound, c.oid), ''),
@@ -52,13 +53,15 @@ std::string RelationsSql(int version) {
                                                    "CASE WHEN r.prattrs IS NULL THEN '' ELSE ' COLUMNS' END"
                                                  : "''";
   const char* const expressions =
-      version >= 120000 ? "CASE WHEN a.attgenerated <> '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) ELSE '' END, "
-                          "CASE WHEN a.attgenerated <> '' THEN '' ELSE coalesce(pg_catalog.pg_get_expr(d.adbin, "
-                          "d.adrelid), '') END"
-                        : "'', coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), '')";
+      version >= 120000
+          ? "CASE WHEN a.attgenerated <> '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) ELSE '' END, "
+            "CASE WHEN a.attgenerated <> '' THEN '' ELSE coalesce(pg_catalog.pg_get_expr(d.adbin, "
+            "d.adrelid), '') END"
+          : "'', coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), '')";
   // An array of one element of the column's type; of an array type it is one dimension deeper.
-  const char* const missing =
-      version >= 110000 ? "CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END" : "NULL::text";
+  const char* const missing = version >= 110000
+                                  ? "CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END"
+                                  : "NULL::text";
   std::string sql = absl::StrFormat(kRelationsSql, narrowed, expressions, missing);
   return sql;
 }
@@ -101,8 +104,8 @@ SourceColumn ColumnFromJson(const json& values) {
 }
 
 json ColumnToJson(const SourceColumn& column) {
-  return json::array({column.attnum, column.name, column.type_oid, column.type, column.not_null, column.identity,
-                      column.generated, column.default_expression,
+  return json::array({column.attnum, column.name, column.type_oid, column.type, column.not_null,
+                      column.identity, column.generated, column.default_expression,
                       column.missing_value ? json(*column.missing_value) : json(nullptr), column.version,
                       column.target_attnum});
 }
@@ -119,12 +122,14 @@ std::vector<SourceColumn> ColumnsFromJson(const json& list) {
   return columns;
 }
 
-absl::StatusOr<std::optional<SourcePublication>> ReadPublication(Connection& source, const std::string& name) {
+absl::StatusOr<std::optional<SourcePublication>> ReadPublication(Connection& source,
+                                                                 const std::string& name) {
   if (name.empty()) return std::nullopt;
   const int version = source.server_version();
   const std::string sql = absl::StrFormat(
       "SELECT oid, pg_catalog.concat_ws(',', CASE WHEN pubinsert THEN 'insert' END, CASE WHEN pubupdate THEN "
-      "'update' END, CASE WHEN pubdelete THEN 'delete' END%s) || CASE WHEN puballtables THEN ' all tables' ELSE '' "
+      "'update' END, CASE WHEN pubdelete THEN 'delete' END%s) || CASE WHEN puballtables THEN ' all tables' "
+      "ELSE '' "
       "END%s FROM pg_catalog.pg_publication WHERE pubname = $1",
       version >= 110000 ? ", CASE WHEN pubtruncate THEN 'truncate' END" : "",
       version >= 130000 ? " || CASE WHEN pubviaroot THEN ' via root' ELSE '' END" : "");
@@ -275,7 +280,8 @@ std::optional<SourceRelation> RelationFromText(std::string_view text) {
 }
 
 std::string ToText(const SourcePublication& publication) {
-  return json{{"oid", publication.oid}, {"options", publication.options}, {"ignored", publication.ignored}}.dump();
+  return json{{"oid", publication.oid}, {"options", publication.options}, {"ignored", publication.ignored}}
+      .dump();
 }
 
 std::optional<SourcePublication> PublicationFromText(std::string_view text) {

@@ -1,7 +1,6 @@
-// The source's catalog as far as a migration depends on it: tables by oid and by name, with their partition tree,
-// publication, replica identity and columns. What differs from what a migration has recorded is found out by
-// catalog_watch.h.
-// https://www.postgresql.org/docs/current/catalogs.html
+// The source's catalog as far as a migration depends on it: tables by oid and by name, with their partition
+// tree, publication, replica identity and columns. What differs from what a migration has recorded is found
+// out by catalog_watch.h. https://www.postgresql.org/docs/current/catalogs.html
 #pragma once
 
 #include <cstdint>
@@ -26,10 +25,11 @@ struct SourceColumn {
   std::string identity;            // pg_attribute.attidentity
   std::string generated;           // The expression of a generated column; "" for others.
   std::string default_expression;  // Of a column that is not generated; "" for none.
-  // What rows have that are older than the column and were not rewritten since (ADD COLUMN … DEFAULT, since 11).
+  // What rows have that are older than the column and were not rewritten since (ADD COLUMN … DEFAULT, since
+  // 11).
   std::optional<std::string> missing_value;
-  std::string version;     // xmin of its row of pg_attribute: other after each ALTER of it.
-  int target_attnum = 0;   // Of the column on the target that it was first applied to; 0: unknown.
+  std::string version;    // xmin of its row of pg_attribute: other after each ALTER of it.
+  int target_attnum = 0;  // Of the column on the target that it was first applied to; 0: unknown.
   friend bool operator==(const SourceColumn&, const SourceColumn&) = default;
 };
 
@@ -41,13 +41,14 @@ struct SourceRelation {
   Oid parent = 0;          // Of a partition.
   std::string attachment;  // Of a partition: another one each time it is attached.
   std::string bound;       // Of a partition: FOR VALUES …
-  // It began its life as a partition of its parent, so that it never had a row that was not published through it.
+  // It began its life as a partition of its parent, so that it never had a row that was not published through
+  // it.
   bool born_as_partition = false;
-  Oid filenode = 0;        // Another one after each rewrite of the table.
-  std::string identity;    // pg_class.relreplident and the attnums of its index: "d 1 2", "f", "n"
+  Oid filenode = 0;           // Another one after each rewrite of the table.
+  std::string identity;       // pg_class.relreplident and the attnums of its index: "d 1 2", "f", "n"
   bool has_identity = false;  // Updates and deletes can be published.
   bool has_primary_key = false;
-  bool may_publish = false;   // The user owns it, or is a member of the owner.
+  bool may_publish = false;  // The user owns it, or is a member of the owner.
   // Its row of pg_publication_rel in the migration's publication, with " WHERE" and " COLUMNS" where it is
   // narrowed; "" where it has none. Of the publication for inserts alone likewise.
   std::string membership;
@@ -66,8 +67,8 @@ struct SourceRelation {
 struct SourcePublication {
   Oid oid = 0;
   std::string options;  // "insert,update,delete,truncate", with " via root" and " all tables"
-  // Of what is recorded only: relations of which the stream may still have changes that are left out, because they
-  // are gone or no part of the migration.
+  // Of what is recorded only: relations of which the stream may still have changes that are left out, because
+  // they are gone or no part of the migration.
   std::vector<Oid> ignored = {};
   friend bool operator==(const SourcePublication&, const SourcePublication&) = default;
 };
@@ -95,8 +96,8 @@ absl::StatusOr<SourceCatalog> ReadSourceCatalog(Connection& source, const std::s
 // One number that differs as soon as something of all that differs: one short query.
 absl::StatusOr<std::string> CatalogFingerprint(Connection& source);
 
-// What is recorded of a relation or a publication in the migration's state, and back. An empty or foreign text
-// gives nullopt.
+// What is recorded of a relation or a publication in the migration's state, and back. An empty or foreign
+// text gives nullopt.
 std::string ToText(const SourceRelation& relation);
 std::optional<SourceRelation> RelationFromText(std::string_view text);
 std::string ToText(const SourcePublication& publication);

@@ -86,8 +86,8 @@ absl::StatusOr<std::vector<TablePair>> ChooseMigrated(const VerifyOptions& optio
   recorded.migration = *migration;
   WF_ASSIGN_OR_RETURN(recorded.tables, LoadTables(pair.target, options.name));
   WF_ASSIGN_OR_RETURN(recorded.choice, TableFilter::FromText(migration->choice));
-  WF_ASSIGN_OR_RETURN(const SourceCatalog source, ReadSourceCatalog(pair.source, migration->publication,
-                                                                    migration->insert_publication));
+  WF_ASSIGN_OR_RETURN(const SourceCatalog source,
+                      ReadSourceCatalog(pair.source, migration->publication, migration->insert_publication));
   for (const TableRecord& record : recorded.tables) {
     if (record.phase == TablePhase::kDropped || !options.tables.Matches(record.table)) continue;
     const SourceRelation* const relation = source.Find(record.source_oid);

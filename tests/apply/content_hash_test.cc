@@ -91,10 +91,12 @@ TEST_F(Content, InheritingTablesAreLeftOutAndPartitionsAreNot) {
 
 TEST_F(Content, ColumnsOfOneSideAreNamedAndThoseThatBothGenerateLeftOut) {
   pair_.RunOnSource(
-      "create table t (id int primary key, g int generated always as (id * 2) stored, h int generated always as (id) "
+      "create table t (id int primary key, g int generated always as (id * 2) stored, h int generated always "
+      "as (id) "
       "stored, lost int); insert into t values (1)");
   pair_.RunOnTarget(
-      "create table t (id int primary key, g int, h int generated always as (id + 1) stored, extra int default 3); "
+      "create table t (id int primary key, g int, h int generated always as (id + 1) stored, extra int "
+      "default 3); "
       "insert into t values (1, 5)");
   const TableName name = {"public", "t"};
   const ComparableColumns columns = ReadComparableColumns(pair_.source(), pair_.target(), name, name).value();

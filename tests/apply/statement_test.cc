@@ -249,10 +249,12 @@ TEST_F(StatementTest, TruncateNamesAllTablesAndNeverCascades) {
   b.target = target_;
   b.target.partitioned = true;
   EXPECT_EQ(TruncateSql({&a, &b}, true),
-            "DO 'BEGIN TRUNCATE ONLY \"s\".\"t\", \"s\".\"t\" RESTART IDENTITY; EXCEPTION WHEN feature_not_supported "
+            "DO 'BEGIN TRUNCATE ONLY \"s\".\"t\", \"s\".\"t\" RESTART IDENTITY; EXCEPTION WHEN "
+            "feature_not_supported "
             "THEN DELETE FROM ONLY \"s\".\"t\"; DELETE FROM \"s\".\"t\"; END'");
   EXPECT_EQ(TruncateSql({&a}, false),
-            "DO 'BEGIN TRUNCATE ONLY \"s\".\"t\" CONTINUE IDENTITY; EXCEPTION WHEN feature_not_supported THEN DELETE "
+            "DO 'BEGIN TRUNCATE ONLY \"s\".\"t\" CONTINUE IDENTITY; EXCEPTION WHEN feature_not_supported "
+            "THEN DELETE "
             "FROM ONLY \"s\".\"t\"; END'");
 }
 

@@ -1,5 +1,5 @@
-// What changes on the source while a migration is under way: partitions and tables that come, go, and are called
-// otherwise.
+// What changes on the source while a migration is under way: partitions and tables that come, go, and are
+// called otherwise.
 #include <signal.h>
 
 #include "tests/servers/migration_fixture.h"
@@ -41,7 +41,8 @@ TEST_F(CatalogWatch, PartitionMadeWhileTheStreamRunsIsFollowedFromItsFirstRow) {
   RunOnSource(kTree);
   WalferryProcess& migrate = Follow();
   RunOnSource(
-      "BEGIN; CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20); INSERT INTO p VALUES (1, 11); COMMIT;"
+      "BEGIN; CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20); INSERT INTO p VALUES (1, 11); "
+      "COMMIT;"
       "CREATE INDEX p2_own ON p2 (t); INSERT INTO p SELECT i, 10 + i % 10 FROM generate_series(100, 200) i;"
       "UPDATE p SET t = 'y' WHERE d > 15");
   ASSERT_TRUE(TargetComesTo("SELECT count(*) FROM p", "152"));
@@ -74,7 +75,8 @@ TEST_F(CatalogWatch, BranchOfPartitionsThatIsNewAsAWhole) {
   Migrate();
   RunOnSource(
       "CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20) PARTITION BY RANGE (id);"
-      "CREATE TABLE p21 PARTITION OF p2 FOR VALUES FROM (0) TO (100); CREATE TABLE p22 PARTITION OF p2 DEFAULT;"
+      "CREATE TABLE p21 PARTITION OF p2 FOR VALUES FROM (0) TO (100); CREATE TABLE p22 PARTITION OF p2 "
+      "DEFAULT;"
       "INSERT INTO p VALUES (1, 10), (500, 10);");
   Migrate();
   ExpectEqualContent(pair_);
@@ -85,7 +87,8 @@ TEST_F(CatalogWatch, PartitionThatIsGoneBeforeItsRowsAreMetStopsNothing) {
   RunOnSource(kTree);
   Migrate();
   RunOnSource(
-      "CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20); INSERT INTO p VALUES (1, 11); DROP TABLE p2;"
+      "CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20); INSERT INTO p VALUES (1, 11); DROP TABLE "
+      "p2;"
       "CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20); INSERT INTO p VALUES (2, 12);"
       "CREATE TABLE p3 PARTITION OF p FOR VALUES FROM (20) TO (30); INSERT INTO p VALUES (3, 23);"
       "ALTER TABLE p DETACH PARTITION p3; INSERT INTO p VALUES (60, 0)");
@@ -99,8 +102,9 @@ TEST_F(CatalogWatch, NewPartitionsStopWhereThatIsWished) {
   RunOnSource(kTree);
   Migrate();
   RunOnSource("CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20); INSERT INTO p VALUES (1, 11)");
-  EXPECT_THAT(RefusalOf("migrate", {"--new-partitions", "stop"}),
-              HasSubstr("CREATE TABLE \"public\".\"p2\" PARTITION OF \"public\".\"p\" FOR VALUES FROM (10) TO (20)"));
+  EXPECT_THAT(
+      RefusalOf("migrate", {"--new-partitions", "stop"}),
+      HasSubstr("CREATE TABLE \"public\".\"p2\" PARTITION OF \"public\".\"p\" FOR VALUES FROM (10) TO (20)"));
   EXPECT_EQ(Target("SELECT to_regclass('p2')"), "NULL");
   RunOnTarget("CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20)");
   Migrate({"--new-partitions", "stop"});
@@ -110,14 +114,15 @@ TEST_F(CatalogWatch, NewPartitionsStopWhereThatIsWished) {
 TEST_F(CatalogWatch, PartitionThatIsOnTheTargetWithRowsOfItsOwnIsNotTouched) {
   RunOnSource(kTree);
   Migrate();
-  RunOnTarget("CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20); INSERT INTO p2 VALUES (1, 10, 'mine')");
+  RunOnTarget(
+      "CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20); INSERT INTO p2 VALUES (1, 10, 'mine')");
   RunOnSource("CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20); INSERT INTO p VALUES (2, 11)");
   EXPECT_THAT(RefusalOf("migrate"), HasSubstr("public.p2"));
   EXPECT_EQ(Target("SELECT t FROM p2"), "mine");
 }
 
-// Without a primary key a partition to come would be published without identity, and the application's updates of it
-// refused: such trees are published leaf by leaf.
+// Without a primary key a partition to come would be published without identity, and the application's
+// updates of it refused: such trees are published leaf by leaf.
 TEST_F(CatalogWatch, TreeWithoutPrimaryKeyIsPublishedLeafByLeaf) {
   RunOnSource(
       "CREATE TABLE q (id int NOT NULL, d int, t text) PARTITION BY RANGE (d);"
@@ -150,7 +155,8 @@ TEST_F(CatalogWatch, NewTableIsNamedAndNothingIsCalledProvenUntilItIsLeftOut) {
   RunOnSource("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)");
   WalferryProcess& migrate = Follow();
   RunOnSource("CREATE TABLE late (id int PRIMARY KEY); INSERT INTO late VALUES (1)");
-  EXPECT_TRUE(WaitUntil([&] { return migrate.err().find("public.late") != std::string::npos; })) << migrate.err();
+  EXPECT_TRUE(WaitUntil([&] { return migrate.err().find("public.late") != std::string::npos; }))
+      << migrate.err();
   StopFollowing(migrate);
   EXPECT_THAT(RefusedVerify(5), HasSubstr("public.late"));
   EXPECT_EQ(Walferry("verify", {"--accept", "new-tables"}).exit_code, 0);
@@ -174,8 +180,10 @@ TEST_F(CatalogWatch, TablesMadeWhileTheSlotIsMadeAreMigratedOrAbsent) {
   Connection open = MustConnect(pair_.source_conninfo());
   RunSql(open, "BEGIN; INSERT INTO t VALUES (1)");
   WalferryProcess& migrate = Begin("migrate", {"--until", "caught-up"});
-  ASSERT_TRUE(WaitUntil([&] { return migrate.err().find("making slot") != std::string::npos; })) << migrate.err();
-  RunOnSource("CREATE TABLE late (id int PRIMARY KEY); INSERT INTO late VALUES (1); DROP TABLE IF EXISTS gone");
+  ASSERT_TRUE(WaitUntil([&] { return migrate.err().find("making slot") != std::string::npos; }))
+      << migrate.err();
+  RunOnSource(
+      "CREATE TABLE late (id int PRIMARY KEY); INSERT INTO late VALUES (1); DROP TABLE IF EXISTS gone");
   RunSql(open, "COMMIT");
   EXPECT_EQ(migrate.Wait(), 0) << migrate.err();
   RunOnSource("INSERT INTO late VALUES (2)");
@@ -187,12 +195,14 @@ TEST_F(CatalogWatch, TablesMadeWhileTheSlotIsMadeAreMigratedOrAbsent) {
 TEST_F(CatalogWatch, RenamedTableGoesOnUnderItsOldNameUntilTheTargetFollows) {
   RunOnSource("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a'); CREATE SCHEMA s");
   Migrate();
-  RunOnSource("ALTER TABLE t RENAME TO t_new; ALTER TABLE t_new SET SCHEMA s; INSERT INTO s.t_new VALUES (2, 'b')");
+  RunOnSource(
+      "ALTER TABLE t RENAME TO t_new; ALTER TABLE t_new SET SCHEMA s; INSERT INTO s.t_new VALUES (2, 'b')");
   Migrate();
   EXPECT_EQ(Target("SELECT count(*) FROM t"), "2");
   EXPECT_EQ(Walferry("verify").exit_code, 0);
-  RunOnTarget("ALTER TABLE \"public\".\"t\" RENAME TO \"t_new\"; CREATE SCHEMA IF NOT EXISTS s; "
-              "ALTER TABLE \"public\".\"t_new\" SET SCHEMA \"s\"");
+  RunOnTarget(
+      "ALTER TABLE \"public\".\"t\" RENAME TO \"t_new\"; CREATE SCHEMA IF NOT EXISTS s; "
+      "ALTER TABLE \"public\".\"t_new\" SET SCHEMA \"s\"");
   RunOnSource("UPDATE s.t_new SET v = 'c' WHERE id = 1");
   Migrate();
   ExpectEqualContent(pair_);
@@ -203,8 +213,7 @@ TEST_F(CatalogWatch, TablesThatExchangeTheirNames) {
       "CREATE TABLE a (id int PRIMARY KEY, v text); CREATE TABLE b (id int PRIMARY KEY, v text);"
       "INSERT INTO a VALUES (1, 'a'); INSERT INTO b VALUES (1, 'b')");
   Migrate();
-  const char* const kSwap =
-      "ALTER TABLE a RENAME TO x; ALTER TABLE b RENAME TO a; ALTER TABLE x RENAME TO b";
+  const char* const kSwap = "ALTER TABLE a RENAME TO x; ALTER TABLE b RENAME TO a; ALTER TABLE x RENAME TO b";
   RunOnSource(kSwap);
   RunOnSource("INSERT INTO a VALUES (2, 'of b'); UPDATE b SET v = 'of a'");
   Migrate();
@@ -217,9 +226,13 @@ TEST_F(CatalogWatch, TablesThatExchangeTheirNames) {
 }
 
 TEST_F(CatalogWatch, TableDroppedAndMadeAnewIsCopiedAnew) {
-  RunOnSource("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2); CREATE TABLE u (id int PRIMARY KEY)");
+  RunOnSource(
+      "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2); CREATE TABLE u (id int PRIMARY "
+      "KEY)");
   Migrate();
-  RunOnSource("DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (3); INSERT INTO u VALUES (1)");
+  RunOnSource(
+      "DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (3); INSERT INTO u VALUES "
+      "(1)");
   EXPECT_THAT(RefusalOf("migrate"), HasSubstr("public.t"));
   Migrate();
   ExpectEqualContent(pair_);
@@ -245,15 +258,16 @@ TEST_F(CatalogWatch, DroppedTableLeavesTheOthersGoingOn) {
 TEST_F(CatalogWatch, TableThatLeavesThePublicationStopsTheStreamAndIsCopiedAnewWhenItIsBack) {
   RunOnSource("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)");
   WalferryProcess& migrate = Follow();
-  RunOnSource("ALTER PUBLICATION " + name() + " DROP TABLE t; INSERT INTO t VALUES (1); INSERT INTO u VALUES (1)");
+  RunOnSource("ALTER PUBLICATION " + name() +
+              " DROP TABLE t; INSERT INTO t VALUES (1); INSERT INTO u VALUES (1)");
   EXPECT_EQ(migrate.Wait(), 1);
   EXPECT_THAT(migrate.err(), HasSubstr("ADD TABLE ONLY \"public\".\"t\""));
   RunOnSource("ALTER PUBLICATION " + name() + " ADD TABLE ONLY t; INSERT INTO t VALUES (2)");
   Migrate();
   ExpectEqualContent(pair_);
   // Out and in again while nobody looked.
-  RunOnSource("ALTER PUBLICATION " + name() + " DROP TABLE u; INSERT INTO u VALUES (5); ALTER PUBLICATION " + name() +
-              " ADD TABLE ONLY u");
+  RunOnSource("ALTER PUBLICATION " + name() + " DROP TABLE u; INSERT INTO u VALUES (5); ALTER PUBLICATION " +
+              name() + " ADD TABLE ONLY u");
   Migrate();
   ExpectEqualContent(pair_);
 }
@@ -277,7 +291,8 @@ TEST_F(CatalogWatch, TableOfSomebodyElseInThePublicationIsNeverPassedOver) {
   RunOnSource("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE other (id int PRIMARY KEY)");
   Migrate({"--tables", "public.t"});
   RunOnSource("ALTER PUBLICATION " + name() + " ADD TABLE other; INSERT INTO other VALUES (1)");
-  EXPECT_THAT(RefusalOf("migrate"), AllOf(HasSubstr("public.other"), HasSubstr("DROP TABLE \"public\".\"other\"")));
+  EXPECT_THAT(RefusalOf("migrate"),
+              AllOf(HasSubstr("public.other"), HasSubstr("DROP TABLE \"public\".\"other\"")));
   RunOnSource("ALTER PUBLICATION " + name() + " DROP TABLE other; INSERT INTO t VALUES (1)");
   Migrate();
   EXPECT_EQ(Target("SELECT count(*) FROM t"), "1");
@@ -302,7 +317,9 @@ TEST_F(CatalogWatch, PartitionThatWasUnloggedIsCopiedAnew) {
 }
 
 TEST_F(CatalogWatch, InsertOnlyTablesLeaveTheApplicationAloneAndAreCopiedAnewOnceTheyWereUpdated) {
-  RunOnSource("CREATE TABLE log (id int, v text); CREATE TABLE t (id int PRIMARY KEY); INSERT INTO log VALUES (1, 'a')");
+  RunOnSource(
+      "CREATE TABLE log (id int, v text); CREATE TABLE t (id int PRIMARY KEY); INSERT INTO log VALUES (1, "
+      "'a')");
   EXPECT_EQ(Walferry("migrate", {"--until", "caught-up"}).exit_code, 3);
   Migrate({"--no-identity", "insert-only"});
   RunOnSource("INSERT INTO log VALUES (2, 'b'); INSERT INTO t VALUES (1)");
@@ -333,10 +350,12 @@ TEST_F(CatalogWatch, SlotThatKeepsTooMuchWalIsGivenUpBeforeTheSourceIsFull) {
 
 TEST_F(CatalogWatch, DroppedBeforeItsCopyIsNoPartOfTheMigrationAnyMore) {
   RunOnSource(
-      "CREATE TABLE a (id int PRIMARY KEY, t text); INSERT INTO a SELECT i, repeat('x', 300) FROM generate_series(1, "
+      "CREATE TABLE a (id int PRIMARY KEY, t text); INSERT INTO a SELECT i, repeat('x', 300) FROM "
+      "generate_series(1, "
       "200000) i; CREATE TABLE b (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY)");
   WalferryProcess& migrate = Begin("migrate", {"--copy-jobs", "1", "--until", "caught-up"});
-  EXPECT_TRUE(WaitUntil([&] { return migrate.err().find("schema created") != std::string::npos; })) << migrate.err();
+  EXPECT_TRUE(WaitUntil([&] { return migrate.err().find("schema created") != std::string::npos; }))
+      << migrate.err();
   RunOnSource("DROP TABLE b");
   migrate.Wait();
   Migrate();

@@ -1,5 +1,5 @@
-// Columns that change on the source while a migration is under way: the statements that walferry prints are run as
-// they are, and lead to equal contents.
+// Columns that change on the source while a migration is under way: the statements that walferry prints are
+// run as they are, and lead to equal contents.
 #include <regex>
 
 #include "tests/servers/migration_fixture.h"
@@ -33,7 +33,8 @@ TEST_F(ChangedColumns, AddedWithDefaultsThatOldRowsHave) {
   RunOnSource("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 5)");
   Migrate();
   RunOnSource(
-      "ALTER TABLE t ADD a int NOT NULL DEFAULT 5, ADD b text DEFAULT 'it''s', ADD c timestamptz DEFAULT now(), "
+      "ALTER TABLE t ADD a int NOT NULL DEFAULT 5, ADD b text DEFAULT 'it''s', ADD c timestamptz DEFAULT "
+      "now(), "
       "ADD d numeric(10,2), ADD e int[] DEFAULT '{1,2}'; INSERT INTO t VALUES (6)");
   EXPECT_THAT(FollowTheAdvice(), AllOf(HasSubstr("NOT NULL"), HasSubstr("numeric(10,2)")));
   RunOnSource("INSERT INTO t (id) VALUES (7); UPDATE t SET a = 6 WHERE id = 1");
@@ -44,7 +45,8 @@ TEST_F(ChangedColumns, AddedWithDefaultsThatOldRowsHave) {
 TEST_F(ChangedColumns, AddedWithAVolatileDefaultIsCopiedAgain) {
   RunOnSource("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 50)");
   Migrate();
-  RunOnSource("ALTER TABLE t ADD u uuid DEFAULT gen_random_uuid(), ADD s serial; INSERT INTO t (id) VALUES (60)");
+  RunOnSource(
+      "ALTER TABLE t ADD u uuid DEFAULT gen_random_uuid(), ADD s serial; INSERT INTO t (id) VALUES (60)");
   FollowTheAdvice();
 }
 
@@ -59,7 +61,8 @@ TEST_F(ChangedColumns, AddedByHandWithoutTheDefaultIsCopiedAgain) {
 }
 
 TEST_F(ChangedColumns, RenamedAndExchangedNames) {
-  RunOnSource("CREATE TABLE t (id int PRIMARY KEY, a text, b text, c text); INSERT INTO t VALUES (1, 'a', 'b', 'c')");
+  RunOnSource(
+      "CREATE TABLE t (id int PRIMARY KEY, a text, b text, c text); INSERT INTO t VALUES (1, 'a', 'b', 'c')");
   Migrate();
   RunOnSource("ALTER TABLE t RENAME a TO d; INSERT INTO t VALUES (2, 'a', 'b', 'c')");
   FollowTheAdvice();
@@ -84,8 +87,10 @@ TEST_F(ChangedColumns, RenamedOnBothSidesBeforeTheStreamIsThere) {
 
 TEST_F(ChangedColumns, OfAPartitionedTableAreTheRoots) {
   RunOnSource(
-      "CREATE TABLE m (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE m1 PARTITION OF m FOR VALUES FROM (0) "
-      "TO (100); CREATE TABLE m2 PARTITION OF m FOR VALUES FROM (100) TO (200); INSERT INTO m VALUES (1), (101)");
+      "CREATE TABLE m (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE m1 PARTITION OF m FOR "
+      "VALUES FROM (0) "
+      "TO (100); CREATE TABLE m2 PARTITION OF m FOR VALUES FROM (100) TO (200); INSERT INTO m VALUES (1), "
+      "(101)");
   Migrate();
   RunOnSource("ALTER TABLE m ADD COLUMN c int DEFAULT 3; INSERT INTO m VALUES (2), (102)");
   EXPECT_THAT(FollowTheAdvice(), HasSubstr("ALTER TABLE \"public\".\"m\" ADD COLUMN"));
@@ -136,8 +141,8 @@ TEST_F(ChangedColumns, VerifyNamesColumnsOfOneSideAndGoesOnWithTheOtherTables) {
   RunOnTarget("DROP TABLE b");
   const WalferryRun run = Walferry("verify");
   EXPECT_EQ(run.exit_code, 4) << run.err;
-  EXPECT_THAT(run.out, AllOf(HasSubstr("column n is on the source only"), HasSubstr("public.b  is not on the target"),
-                             HasSubstr("equal      public.c")));
+  EXPECT_THAT(run.out, AllOf(HasSubstr("column n is on the source only"),
+                             HasSubstr("public.b  is not on the target"), HasSubstr("equal      public.c")));
 }
 
 }  // namespace

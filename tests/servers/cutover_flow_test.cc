@@ -44,6 +44,10 @@ class CutoverFlow : public MigrationTest {
   }
 
   // Until a session of walferry waits for a lock on the target.
+  // In the switch, not when the gate tries the objects.
+  bool SwitchWaits(WalferryProcess& cutover, const std::string& statement) {
+    return WaitUntil([&] { return cutover.err().find("marker at") != std::string::npos; }) && TargetWaits(statement);
+  }
   bool TargetWaits(const std::string& statement) {
     return WaitUntil([&] {
       return Target(
@@ -169,7 +173,7 @@ TEST_F(CutoverFlow, KilledInTheMiddleOfTheSwitch) {
   // Row security needs a stronger lock than the trigger before it.
   auto reader = Hold(pair_.target_conninfo(), "SELECT FROM child");
   WalferryProcess& cutover = Begin("cutover");
-  ASSERT_TRUE(TargetWaits("row level security")) << cutover.err();
+  ASSERT_TRUE(SwitchWaits(cutover, "row level security")) << cutover.err();
   cutover.Kill();
   reader.reset();
   ExpectThatTheMigrationGoesOn();
@@ -198,7 +202,7 @@ TEST_F(CutoverFlow, CommitWhoseAnswerIsLostIsReadBack) {
   Migrate();
   auto reader = Hold(pair_.target_conninfo(), "SELECT FROM child");
   WalferryProcess& cutover = Begin("cutover", {"--json"});
-  ASSERT_TRUE(TargetWaits("row level security")) << cutover.err();
+  ASSERT_TRUE(SwitchWaits(cutover, "row level security")) << cutover.err();
   RunOnTarget("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
   RunOnTarget("SELECT pg_reload_conf()");
   RunSql(*reader, "SET LOCAL synchronous_commit = local; COMMIT");
@@ -327,7 +331,7 @@ TEST_F(CutoverFlow, ProofDoesNotDecodeFromTheRestartPosition) {
   RunOnSource(
       "CREATE TABLE noise (a text); INSERT INTO noise SELECT repeat('x', 200) FROM generate_series(1, "
       "400000)");
-  const WalferryRun cutover = Walferry("cutover", {"--json"});
+  const WalferryRun cutover = Walferry("cutover", {"--json", "--accept", "new-tables"});
   ASSERT_EQ(cutover.exit_code, 0) << cutover.err;
   EXPECT_LT(json::parse(cutover.out).at("write_pause_seconds"), 3) << cutover.err;
   RunSql(elsewhere, "ROLLBACK");

@@ -111,7 +111,7 @@ TEST_F(PhaseKill, PublicationIsMadeByTheNextRun) {
   // CREATE PUBLICATION waits for a lock on a table, with the migration recorded already.
   auto holder = Hold(pair.source_conninfo(), "lock table a in share update exclusive mode");
   auto walferry = Start({"migrate"});
-  const auto waits = [&] { return Waiting(pair.source(), "create publication%") == "1"; };
+  const auto waits = [&] { return Waiting(pair.source(), "%create publication%") == "1"; };
   if (!WaitUntil(waits, absl::Seconds(20))) FAIL() << "never waited: " << walferry->err();
   EXPECT_EQ(Status("phase"), "publication");
   Kill(*walferry);

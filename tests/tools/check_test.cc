@@ -103,11 +103,11 @@ TEST_F(Check, ReadyPairPassesAndNothingIsChanged) {
 }
 
 TEST_F(Check, TextEndsWithASummary) {
-  pair_.RunOnSource("create table t (a int)");
+  pair_.RunOnSource("create table t (a int primary key); create unlogged table u (a int)");
   const WalferryRun run = RunWalferry(
       {"check", "--source", pair_.source_conninfo(), "--target", pair_.target_conninfo(), "--quiet"});
   EXPECT_EQ(run.exit_code, 0) << run.err;
-  EXPECT_THAT(run.out, AllOf(HasSubstr("WARN  replica identity"), HasSubstr("\n0 blockers, 1 warning, "),
+  EXPECT_THAT(run.out, AllOf(HasSubstr("WARN  not replicated"), HasSubstr("\n0 blockers, 1 warning, "),
                              ::testing::EndsWith(" passed: ready to migrate\n")));
   EXPECT_THAT(run.out, ::testing::Not(HasSubstr("PASS")));
 }
@@ -129,12 +129,16 @@ TEST_F(Check, UpdatedTableWithoutIdentityBlocksAndNamesTheIndexThatWouldDo) {
   Expect(Run(), "replica-identity", "PASS");
 }
 
-TEST_F(Check, TableThatIsNeverUpdatedAndHasNoIdentityIsAWarning) {
+// The first upsert of it after it was published would be refused to the application.
+TEST_F(Check, TableWithoutIdentityBlocksUnlessItsInsertsAloneArePublished) {
   pair_.RunOnSource("create table log (a int); insert into log values (1)");
   const Report report = Run();
-  EXPECT_EQ(report.exit_code, 0);
-  EXPECT_EQ(Expect(report, "replica-identity", "WARN").at("fix"),
+  EXPECT_EQ(report.exit_code, 3);
+  EXPECT_EQ(Expect(report, "replica-identity", "BLOCK").at("fix"),
             "ALTER TABLE \"public\".\"log\" REPLICA IDENTITY FULL");
+  const Report inserts = Run({"--no-identity", "insert-only"});
+  EXPECT_EQ(inserts.exit_code, 0);
+  Expect(inserts, "replica-identity", "WARN");
   Expect(Run({"--exclude-tables", "public.log", "--tables", "public.log"}), "tables", "BLOCK");
 }
 
@@ -174,7 +178,7 @@ TEST_F(Check, IndexWithAGeneratedColumnIsNotOfferedAsIdentity) {
   pair_.RunOnSource(
       "create table t (a int, g int generated always as (a) stored not null); create unique index t_g on t "
       "(g)");
-  EXPECT_EQ(Expect(Run(), "replica-identity", "WARN").at("fix"),
+  EXPECT_EQ(Expect(Run(), "replica-identity", "BLOCK").at("fix"),
             "ALTER TABLE \"public\".\"t\" REPLICA IDENTITY FULL");
 }
 

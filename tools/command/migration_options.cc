@@ -40,17 +40,20 @@ void AddBinaryFlag(CLI::App& command, MigrationFlags& flags) {
 
 void AddCatalogFlags(CLI::App& command, CatalogFlags& flags) {
   command
-      .add_option("--new-partitions", flags.new_partitions,
-                  "Partitions that the source gets under way: make them on the target and follow them, or stop")
+      .add_option(
+          "--new-partitions", flags.new_partitions,
+          "Partitions that the source gets under way: make them on the target and follow them, or stop")
       ->check(CLI::IsMember({"create", "stop"}))
       ->capture_default_str();
   command
-      .add_option("--no-identity", flags.no_identity,
-                  "Tables without replica identity: do not begin, or publish their inserts and truncations only")
+      .add_option(
+          "--no-identity", flags.no_identity,
+          "Tables without replica identity: do not begin, or publish their inserts and truncations only")
       ->check(CLI::IsMember({"block", "insert-only"}))
       ->capture_default_str();
-  AddBytesOption(command, "--max-slot-wal", flags.max_slot_wal_bytes, 1 << 20,
-                 "End the migration and drop its slot before that makes the source keep more WAL; default: no limit");
+  AddBytesOption(
+      command, "--max-slot-wal", flags.max_slot_wal_bytes, 1 << 20,
+      "End the migration and drop its slot before that makes the source keep more WAL; default: no limit");
 }
 
 void AddCopyFlags(CLI::App& command, CopyFlags& flags) {

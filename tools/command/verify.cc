@@ -84,8 +84,8 @@ std::string ReportToText(const VerifyReport& report) {
     absl::StrAppendFormat(&text, "  NOT COMPARED  %s\n", difference.text);
   }
   if (different == 0 && !report.not_compared.empty()) {
-    absl::StrAppendFormat(&text, "What was compared is equal: %d tables, %s rows, at %s.\n", report.tables.size(),
-                          FormatCount(rows), report.position.ToString());
+    absl::StrAppendFormat(&text, "What was compared is equal: %d tables, %s rows, at %s.\n",
+                          report.tables.size(), FormatCount(rows), report.position.ToString());
   } else if (different == 0) {
     absl::StrAppendFormat(&text, "Both sides are equal: %d tables, %s rows, at %s.\n", report.tables.size(),
                           FormatCount(rows), report.position.ToString());
@@ -119,8 +119,8 @@ absl::StatusOr<ExitCode> RunVerify(const VerifyFlags& flags, const CommandContex
   if (!report->ok()) return ExitCode::kDifferences;
   if (report->not_compared.empty()) return ExitCode::kDone;
   const CatalogDifference& first = report->not_compared.front();
-  LogFatal(absl::StrFormat("not everything could be compared: %s: %s (or --accept %s)", first.text, first.command,
-                           first.kind));
+  LogFatal(absl::StrFormat("not everything could be compared: %s: %s (or --accept %s)", first.text,
+                           first.command, first.kind));
   return ExitCode::kCouldNotCheck;
 }
 

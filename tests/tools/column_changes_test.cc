@@ -1,0 +1,101 @@
+#include "tools/column_changes.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace walferry {
+namespace {
+
+using ::testing::HasSubstr;
+
+SourceColumn Column(int attnum, const std::string& name, const std::string& version = "1") {
+  SourceColumn column;
+  column.attnum = attnum;
+  column.target_attnum = attnum;
+  column.name = name;
+  column.type = "text";
+  column.type_oid = 25;
+  column.version = version;
+  return column;
+}
+
+SourceRelation Table(std::vector<SourceColumn> columns) {
+  SourceRelation relation;
+  relation.filenode = 1;
+  relation.columns = std::move(columns);
+  return relation;
+}
+
+class ColumnChangesTest : public ::testing::Test {
+ protected:
+  ColumnChanges Compare() { return CompareColumns(recorded_, source_, target_); }
+
+  SourceRelation recorded_ = Table({Column(1, "a"), Column(2, "b")});
+  SourceRelation source_ = recorded_;
+  SourceRelation target_ = recorded_;
+};
+
+TEST_F(ColumnChangesTest, NothingChanged) {
+  const ColumnChanges changes = Compare();
+  EXPECT_TRUE(changes.aligned);
+  EXPECT_EQ(changes.needs_copy, "");
+  EXPECT_EQ(changes.Statements("t"), "");
+  EXPECT_EQ(changes.columns, recorded_.columns);
+}
+
+TEST_F(ColumnChangesTest, NamesThatAreExchangedNeedAThirdOne) {
+  source_.columns[0].name = "b";
+  source_.columns[1].name = "a";
+  const ColumnChanges changes = Compare();
+  EXPECT_FALSE(changes.aligned);
+  EXPECT_EQ(changes.Statements("t"),
+            "ALTER TABLE t RENAME COLUMN \"a\" TO walferry_renamed_1; ALTER TABLE t RENAME COLUMN \"b\" TO "
+            "walferry_renamed_2; ALTER TABLE t RENAME COLUMN walferry_renamed_1 TO \"b\"; ALTER TABLE t RENAME "
+            "COLUMN walferry_renamed_2 TO \"a\";");
+}
+
+TEST_F(ColumnChangesTest, MissingValueIsTheDefaultThatFillsRows) {
+  source_.columns.push_back(Column(3, "c"));
+  source_.columns[2].missing_value = "it's";
+  source_.columns[2].default_expression = "'other'::text";
+  source_.columns[2].not_null = true;
+  EXPECT_EQ(Compare().Statements("t"),
+            "ALTER TABLE t ADD COLUMN \"c\" text DEFAULT 'it''s'::text NOT NULL;");
+  source_.columns[2].default_expression = "'it''s'::text";
+  EXPECT_EQ(Compare().Statements("t"),
+            "ALTER TABLE t ADD COLUMN \"c\" text DEFAULT 'it''s'::text NOT NULL;");
+  target_.columns.push_back(source_.columns[2]);
+  EXPECT_EQ(Compare().needs_copy, "");
+  target_.columns[2].missing_value.reset();
+  EXPECT_THAT(Compare().needs_copy, HasSubstr("added with values"));
+}
+
+TEST_F(ColumnChangesTest, RewriteThatTouchedAColumnNeedsACopyAndOthersDoNot) {
+  source_.filenode = 2;
+  EXPECT_EQ(Compare().needs_copy, "");  // VACUUM FULL, TRUNCATE
+  source_.columns[1].version = "9";
+  EXPECT_THAT(Compare().needs_copy, HasSubstr("rewritten"));
+  recorded_.columns[1].missing_value = "stored by VACUUM FULL";
+  EXPECT_EQ(Compare().needs_copy, "");
+}
+
+TEST_F(ColumnChangesTest, DroppedAndAddedUnderTheSameNameIsAnotherColumn) {
+  source_.columns[1].attnum = 3;
+  const ColumnChanges changes = Compare();
+  EXPECT_EQ(changes.Statements("t"), "");
+  EXPECT_THAT(changes.needs_copy, HasSubstr("dropped and added anew"));
+}
+
+TEST_F(ColumnChangesTest, DefaultStaysDifferentUntilTheTargetHasItAndKeepsNothingFromBeingApplied) {
+  source_.columns[1].default_expression = "'x'::text";
+  ColumnChanges changes = Compare();
+  EXPECT_TRUE(changes.aligned);
+  EXPECT_EQ(changes.Statements("t"), "ALTER TABLE t ALTER COLUMN \"b\" SET DEFAULT 'x'::text;");
+  recorded_.columns = changes.columns;
+  EXPECT_NE(Compare().Statements("t"), "");
+  target_.columns[1].default_expression = "'x'::text";
+  EXPECT_EQ(Compare().Statements("t"), "");
+}
+
+}  // namespace
+}  // namespace walferry
