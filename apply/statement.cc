@@ -130,18 +130,18 @@ std::string StatementSql(const RowStatement& statement) {
   return {};
 }
 
-// TRUNCATE is refused where a foreign key of the target comes from a table that is not truncated with it: one
-// whose copy is younger than the source's TRUNCATE, or one that only the target has.
-std::string TruncateSql(const std::vector<const MappedTable*>& tables, bool restart_identity) {
+std::string TruncateSql(const std::vector<const MappedTable*>& tables, bool restart_identity, bool partly) {
   std::string list;
   std::string deletes;
   for (const MappedTable* table : tables) {
     list += (list.empty() ? "" : ", ") + table->target.RowSource();
     deletes += " DELETE FROM " + table->target.RowSource() + ";";
   }
-  return "DO " + QuoteLiteral("BEGIN TRUNCATE " + list +
-                              (restart_identity ? " RESTART IDENTITY" : " CONTINUE IDENTITY") +
-                              "; EXCEPTION WHEN feature_not_supported THEN" + deletes + " END");
+  const std::string truncate =
+      "TRUNCATE " + list + (restart_identity ? " RESTART IDENTITY" : " CONTINUE IDENTITY");
+  if (!partly) return truncate;
+  return "DO " +
+         QuoteLiteral("BEGIN " + truncate + "; EXCEPTION WHEN feature_not_supported THEN" + deletes + " END");
 }
 
 }  // namespace walferry

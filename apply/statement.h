@@ -12,6 +12,8 @@ namespace walferry {
 std::string StatementSql(const RowStatement& statement);
 
 // One TRUNCATE of all tables; never CASCADE: what the source's cascade reached is in the list.
-std::string TruncateSql(const std::vector<const MappedTable*>& tables, bool restart_identity);
+// partly: the source truncated others with them whose copies are younger. They may refer to these by foreign
+// keys, with which a TRUNCATE is refused; then the rows are deleted.
+std::string TruncateSql(const std::vector<const MappedTable*>& tables, bool restart_identity, bool partly);
 
 }  // namespace walferry

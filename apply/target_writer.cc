@@ -224,9 +224,13 @@ absl::Status TargetWriter::SendGathered() {
 absl::Status TargetWriter::ApplyTruncate(const SourceTransaction& transaction, const Segment& segment,
                                          const Event& event) {
   std::vector<const MappedTable*> tables;
+  bool partly = false;
   for (std::size_t i = 0; i < event.truncate_count; ++i) {
     const MappedTable* const table = tables_.Find(segment.truncated[event.truncate_first + i]);
-    if (!Applies(*table, transaction)) continue;
+    if (!Applies(*table, transaction)) {
+      partly = partly || table->in_scope;
+      continue;
+    }
     tables.push_back(table);
     ++CountersOf(*table).truncates;
   }
@@ -234,7 +238,7 @@ absl::Status TargetWriter::ApplyTruncate(const SourceTransaction& transaction, c
   ++tallies_.back().changes;
   ++tallies_.back().statements;
   pending_.push_back({tables.front(), event.kind, transaction.xid, transaction.commit_lsn});
-  return Note(pipeline_.SendCounted(TruncateSql(tables, event.restart_identity)));
+  return Note(pipeline_.SendCounted(TruncateSql(tables, event.restart_identity, partly)));
 }
 
 absl::Status TargetWriter::ApplyOrSkip(const SourceTransaction& transaction, const Segment& segment,

@@ -103,10 +103,11 @@ absl::Status CheckPolicyRoles(CheckContext& context, CheckRun& check) {
   if (roles.empty()) {
     check.Pass("the roles of policies exist on the target");
   } else {
-    check.Warn("the target lacks roles that policies or user mappings are for, and the cutover refuses until "
-               "they are there: " +
-                   ListSome(roles, 10),
-               fix + " on the target, and likewise the others; or drop what is for them on the source");
+    check.Warn(
+        "the target lacks roles that policies or user mappings are for, and the cutover refuses until "
+        "they are there: " +
+            ListSome(roles, 10),
+        fix + " on the target, and likewise the others; or drop what is for them on the source");
   }
   return absl::OkStatus();
 }

@@ -10,9 +10,9 @@ namespace walferry {
 
 // An object of the last stages that cannot be made as the target is now.
 struct LastStageProblem {
-  std::string object;   // "POLICY public.t p"
-  std::string text;     // One sentence: the object and the server's words.
-  std::string command;  // What to do about it.
+  std::string object;     // "POLICY public.t p"
+  std::string text;       // One sentence: the object and the server's words.
+  std::string command;    // What to do about it.
   bool harmless = false;  // The cutover is done without it, and names it.
   bool tried = true;      // False: its table was locked all the while, nothing is known. No reason to refuse.
 };

@@ -248,14 +248,12 @@ TEST_F(StatementTest, TruncateNamesAllTablesAndNeverCascades) {
   a.target = target_;
   b.target = target_;
   b.target.partitioned = true;
-  EXPECT_EQ(TruncateSql({&a, &b}, true),
-            "DO 'BEGIN TRUNCATE ONLY \"s\".\"t\", \"s\".\"t\" RESTART IDENTITY; EXCEPTION WHEN "
-            "feature_not_supported "
-            "THEN DELETE FROM ONLY \"s\".\"t\"; DELETE FROM \"s\".\"t\"; END'");
-  EXPECT_EQ(TruncateSql({&a}, false),
+  EXPECT_EQ(TruncateSql({&a, &b}, true, false),
+            "TRUNCATE ONLY \"s\".\"t\", \"s\".\"t\" RESTART IDENTITY");
+  EXPECT_EQ(TruncateSql({&a}, false, false), "TRUNCATE ONLY \"s\".\"t\" CONTINUE IDENTITY");
+  EXPECT_EQ(TruncateSql({&a}, false, true),
             "DO 'BEGIN TRUNCATE ONLY \"s\".\"t\" CONTINUE IDENTITY; EXCEPTION WHEN feature_not_supported "
-            "THEN DELETE "
-            "FROM ONLY \"s\".\"t\"; END'");
+            "THEN DELETE FROM ONLY \"s\".\"t\"; END'");
 }
 
 TEST(StatementCache, LeastRecentlyUsedGoesFirst) {

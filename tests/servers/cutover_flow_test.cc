@@ -46,7 +46,8 @@ class CutoverFlow : public MigrationTest {
   // Until a session of walferry waits for a lock on the target.
   // In the switch, not when the gate tries the objects.
   bool SwitchWaits(WalferryProcess& cutover, const std::string& statement) {
-    return WaitUntil([&] { return cutover.err().find("marker at") != std::string::npos; }) && TargetWaits(statement);
+    return WaitUntil([&] { return cutover.err().find("marker at") != std::string::npos; }) &&
+           TargetWaits(statement);
   }
   bool TargetWaits(const std::string& statement) {
     return WaitUntil([&] {

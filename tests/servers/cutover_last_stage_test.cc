@@ -38,7 +38,8 @@ TEST_F(LastStage, WhatCannotBeMadeIsToldRightAfterTheCopy) {
 
   const WalferryRun told = Walferry("migrate", {"--until", "caught-up"});
   EXPECT_EQ(told.exit_code, 0) << told.err;
-  EXPECT_THAT(told.err, AllOf(HasSubstr("POLICY public.t q cannot be made"), HasSubstr("CREATE ROLE \"" + role + "\"")));
+  EXPECT_THAT(told.err, AllOf(HasSubstr("POLICY public.t q cannot be made"),
+                              HasSubstr("CREATE ROLE \"" + role + "\"")));
   const WalferryRun refused = Walferry("cutover");
   EXPECT_EQ(refused.exit_code, 1) << refused.err;
   EXPECT_THAT(refused.err, HasSubstr("CREATE ROLE \"" + role + "\""));

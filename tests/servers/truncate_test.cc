@@ -73,7 +73,8 @@ TEST_F(Truncate, TableThatOthersOfTheTargetReferToStopsTheStream) {
 // before, so that making a slot waits for them.
 TEST_F(Truncate, TableThatIsTruncatedAllTheTimeIsCopied) {
   RunOnSource(
-      "CREATE TABLE hot (id int PRIMARY KEY); CREATE TABLE log (n int); INSERT INTO hot VALUES (0); "
+      "CREATE TABLE hot (id int PRIMARY KEY); CREATE TABLE log (n int PRIMARY KEY); INSERT INTO hot VALUES "
+      "(0); "
       "CREATE TABLE large (id int PRIMARY KEY, body text); "
       "INSERT INTO large SELECT i, repeat(md5(i::text), 30) FROM generate_series(1, 30000) i");
   std::atomic<bool> end = false;

@@ -48,10 +48,11 @@ TEST_F(ColumnChangesTest, NamesThatAreExchangedNeedAThirdOne) {
   source_.columns[1].name = "a";
   const ColumnChanges changes = Compare();
   EXPECT_FALSE(changes.aligned);
-  EXPECT_EQ(changes.Statements("t"),
-            "ALTER TABLE t RENAME COLUMN \"a\" TO walferry_renamed_1; ALTER TABLE t RENAME COLUMN \"b\" TO "
-            "walferry_renamed_2; ALTER TABLE t RENAME COLUMN walferry_renamed_1 TO \"b\"; ALTER TABLE t RENAME "
-            "COLUMN walferry_renamed_2 TO \"a\";");
+  EXPECT_EQ(
+      changes.Statements("t"),
+      "ALTER TABLE t RENAME COLUMN \"a\" TO walferry_renamed_1; ALTER TABLE t RENAME COLUMN \"b\" TO "
+      "walferry_renamed_2; ALTER TABLE t RENAME COLUMN walferry_renamed_1 TO \"b\"; ALTER TABLE t RENAME "
+      "COLUMN walferry_renamed_2 TO \"a\";");
 }
 
 TEST_F(ColumnChangesTest, MissingValueIsTheDefaultThatFillsRows) {
@@ -59,11 +60,9 @@ TEST_F(ColumnChangesTest, MissingValueIsTheDefaultThatFillsRows) {
   source_.columns[2].missing_value = "it's";
   source_.columns[2].default_expression = "'other'::text";
   source_.columns[2].not_null = true;
-  EXPECT_EQ(Compare().Statements("t"),
-            "ALTER TABLE t ADD COLUMN \"c\" text DEFAULT 'it''s'::text NOT NULL;");
+  EXPECT_EQ(Compare().Statements("t"), "ALTER TABLE t ADD COLUMN \"c\" text DEFAULT 'it''s'::text NOT NULL;");
   source_.columns[2].default_expression = "'it''s'::text";
-  EXPECT_EQ(Compare().Statements("t"),
-            "ALTER TABLE t ADD COLUMN \"c\" text DEFAULT 'it''s'::text NOT NULL;");
+  EXPECT_EQ(Compare().Statements("t"), "ALTER TABLE t ADD COLUMN \"c\" text DEFAULT 'it''s'::text NOT NULL;");
   target_.columns.push_back(source_.columns[2]);
   EXPECT_EQ(Compare().needs_copy, "");
   target_.columns[2].missing_value.reset();
