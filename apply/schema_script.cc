@@ -194,6 +194,18 @@ std::optional<TableName> TakeTable(std::string_view& text) {
   return table;
 }
 
+// Where it is not a part of a longer word.
+void ReplaceWord(std::string& text, const std::string& word, const std::string& replacement) {
+  for (std::size_t at = text.find(word); at != std::string::npos; at = text.find(word, at)) {
+    const std::size_t end = at + word.size();
+    const bool begins =
+        at == 0 || !(IsIdentifierCharacter(text[at - 1]) || text[at - 1] == '.' || text[at - 1] == '"');
+    const bool ends = end == text.size() || !(IsIdentifierCharacter(text[end]) || text[end] == '"');
+    if (begins && ends) text.replace(at, word.size(), replacement);
+    at += begins && ends ? replacement.size() : word.size();
+  }
+}
+
 void AddRefreshes(const std::vector<ScriptEntry>& entries, std::vector<SchemaObject>& objects) {
   for (const ScriptEntry& entry : entries) {
     if (entry.type != "MATERIALIZED VIEW") continue;
@@ -266,6 +278,24 @@ void EraseEntries(const std::set<DumpedObject>& objects, std::vector<ScriptEntry
     follows = objects.contains({entry.type, entry.schema, entry.name}) || IsGrantOn(objects, entry);
     return follows;
   });
+}
+
+std::string WithTablesRenamed(std::string sql, const TableRenames& renames) {
+  // Two tables may exchange their names: no new name stands there before all old ones are gone.
+  const auto placeholder = [](std::size_t number) { return absl::StrFormat("\x01%d\x01", number); };
+  for (std::size_t i = 0; i < renames.size(); ++i) {
+    const TableName& old = renames[i].first;
+    for (const std::string& schema : {old.schema, QuoteIdentifier(old.schema)}) {
+      for (const std::string& name : {old.name, QuoteIdentifier(old.name)}) {
+        ReplaceWord(sql, schema + "." + name, placeholder(i));
+      }
+    }
+  }
+  for (std::size_t i = 0; i < renames.size(); ++i) {
+    const TableName& table = renames[i].second;
+    ReplaceWord(sql, placeholder(i), QuoteName(table.schema, table.name));
+  }
+  return sql;
 }
 
 std::string PreDataSql(const std::vector<ScriptEntry>& entries) {

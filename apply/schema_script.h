@@ -5,6 +5,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "apply/left_out.h"
@@ -46,6 +47,11 @@ std::vector<SchemaObject> PostDataObjects(const std::vector<ScriptEntry>& pre_da
 // The table of an index or of a constraint that is one; nothing for all other objects. By the statement that
 // pg_dump writes: CREATE [UNIQUE] INDEX … ON [ONLY] table, ALTER TABLE ONLY table ADD CONSTRAINT.
 std::optional<TableName> TableOfIndex(const SchemaObject& object);
+
+// The statement with other names of tables, old to new, as pg_dump writes them (quoted where they have to
+// be).
+using TableRenames = std::vector<std::pair<TableName, TableName>>;
+std::string WithTablesRenamed(std::string sql, const TableRenames& renames);
 
 // The kind of the objects that fill materialized views.
 inline constexpr std::string_view kRefreshKind = "MATERIALIZED VIEW DATA";

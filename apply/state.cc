@@ -402,6 +402,13 @@ absl::StatusOr<std::vector<SchemaObject>> LoadObjects(Connection& target, const 
   return objects;
 }
 
+absl::Status UpdateObject(Connection& target, const std::string& name, const SchemaObject& object) {
+  return target
+      .Execute("UPDATE walferry.schema_object SET name = $3, sql = $4 WHERE migration = $1 AND id = $2",
+               {name, std::to_string(object.id), object.name, object.sql})
+      .status();
+}
+
 absl::Status MarkObjectDone(Connection& target, const std::string& name, std::int64_t id) {
   return ExpectOneRow(
       target.Execute("UPDATE walferry.schema_object SET done = true WHERE migration = $1 AND id = $2",

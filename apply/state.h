@@ -198,6 +198,8 @@ absl::Status InsertObjects(Connection& target, const std::string& name,
 // The same for further ones, behind those that are there.
 absl::Status AppendObjects(Connection& target, const std::string& name, std::vector<SchemaObject> objects);
 absl::StatusOr<std::vector<SchemaObject>> LoadObjects(Connection& target, const std::string& name);
+// Name and SQL of one.
+absl::Status UpdateObject(Connection& target, const std::string& name, const SchemaObject& object);
 absl::Status MarkObjectDone(Connection& target, const std::string& name, std::int64_t id);
 absl::Status MarkObjectsDone(Connection& target, const std::string& name,
                              const std::vector<std::int64_t>& ids);

@@ -22,6 +22,10 @@ bool IsNarrowed(const std::string& membership) {
   return membership.find(" WHERE") != membership.npos || membership.find(" COLUMNS") != membership.npos;
 }
 
+// Behind SQL, as a comment: it can be pasted as it is.
+constexpr char kOnSource[] = " -- on the source";
+constexpr char kOnTarget[] = " -- on the target";
+
 std::string Quoted(const TableName& name) {
   return QuoteName(name.schema, name.name);
 }
@@ -83,7 +87,7 @@ class TableComparison {
     Differ(
         "needs-copy",
         absl::StrFormat("table %s has to be copied again: %s", record_.table.ToString(), record_.needs_copy),
-        "run walferry migrate again: it copies the table anew, and goes on", false);
+        "walferry migrate, which copies it anew and goes on", false);
   }
 
   void Gone() {
@@ -95,7 +99,7 @@ class TableComparison {
     if (!is_copied()) return Forget("table " + name + " was dropped on the source before it was copied");
     if (there_ == nullptr) return Forget("table " + name + " was dropped on both sides");
     Differ("dropped-tables", "table " + name + " was dropped on the source, and is still on the target",
-           "on the target: DROP TABLE " + Quoted(there_->name) + ";", false);
+           "DROP TABLE " + Quoted(there_->name) + ";" + std::string(kOnTarget), false);
   }
 
   void Replaced(const SourceRelation& heir) {
@@ -110,13 +114,13 @@ class TableComparison {
            "table " + name +
                " of the source is another one than the one that was copied: it was dropped and made anew, "
                "or another one was given its name",
-           "run walferry migrate again: it publishes the table and copies it anew", true);
+           "walferry migrate again, which publishes the table and copies it anew", true);
   }
 
   void Present() {
     if (schema_is_there() && there_ == nullptr) {
       return Differ("missing-tables", "table " + record_.table.ToString() + " is not on the target",
-                    "make it there as it is on the source, and run again", true);
+                    "pg_dump --schema-only --table on the source for it, then walferry migrate", true);
     }
     if (there_ != nullptr) Bind();
     Name();
@@ -160,15 +164,16 @@ class TableComparison {
   }
 
   std::string RenameCommand() const {
-    std::string sql = "on the target:";
+    std::string sql;
     if (there_->name.name != now_->name.name) {
-      sql += " ALTER TABLE " + Quoted(there_->name) + " RENAME TO " + QuoteIdentifier(now_->name.name) + ";";
+      sql += "ALTER TABLE " + Quoted(there_->name) + " RENAME TO " + QuoteIdentifier(now_->name.name) + ";";
     }
     if (there_->name.schema != now_->name.schema) {
-      sql += " ALTER TABLE " + QuoteName(there_->name.schema, now_->name.name) + " SET SCHEMA " +
+      sql += std::string(sql.empty() ? "" : " ") + "ALTER TABLE " +
+             QuoteName(there_->name.schema, now_->name.name) + " SET SCHEMA " +
              QuoteIdentifier(now_->name.schema) + ";";
     }
-    return sql;
+    return sql + kOnTarget;
   }
 
   void Persistence() {
@@ -176,7 +181,7 @@ class TableComparison {
     NeedsCopy("it was unlogged for a while, and changes of unlogged tables are in no stream");
     Differ("unlogged-tables",
            "table " + record_.table.ToString() + " is unlogged: its changes are in no stream",
-           "on the source: ALTER TABLE " + Quoted(now_->name) + " SET LOGGED;", true);
+           "ALTER TABLE " + Quoted(now_->name) + " SET LOGGED;" + kOnSource, true);
   }
 
   void Tree() {
@@ -194,8 +199,8 @@ class TableComparison {
       return Differ("attached-partitions",
                     "table " + record_.table.ToString() + " was attached to " + parent->name.ToString() +
                         " on the source only",
-                    "on the target: ALTER TABLE " + Quoted(parent->name) + " ATTACH PARTITION " +
-                        Quoted(record_.table) + " " + now_->bound + ";",
+                    "ALTER TABLE " + Quoted(parent->name) + " ATTACH PARTITION " + Quoted(record_.table) +
+                        " " + now_->bound + ";" + kOnTarget,
                     false);
     }
     agreed_.parent = now_->parent;
@@ -208,8 +213,8 @@ class TableComparison {
       const SourceRelation* const parent = target_.Find(there_->parent);
       return Differ("detached-partitions", "partition " + name + " was detached on the source only",
                     parent == nullptr ? ""
-                                      : "on the target: ALTER TABLE " + Quoted(parent->name) +
-                                            " DETACH PARTITION " + Quoted(there_->name) + ";",
+                                      : "ALTER TABLE " + Quoted(parent->name) + " DETACH PARTITION " +
+                                            Quoted(there_->name) + ";" + kOnTarget,
                     false);
     }
     agreed_.parent = 0;
@@ -230,8 +235,8 @@ class TableComparison {
       return Differ("publication",
                     "table " + record_.table.ToString() + " left publication " +
                         recorded_.migration.publication + ": its changes are missing since",
-                    "on the source: ALTER PUBLICATION " + publication + " ADD TABLE ONLY " +
-                        Quoted(now_->name) + "; then run walferry migrate again, which copies the table anew",
+                    "ALTER PUBLICATION " + publication + " ADD TABLE ONLY " + Quoted(now_->name) + ";" +
+                        kOnSource + ", then walferry migrate, which copies the table anew",
                     true);
     }
     if (IsNarrowed(membership)) {
@@ -239,8 +244,9 @@ class TableComparison {
       return Differ("publication",
                     "publication " + recorded_.migration.publication +
                         " has a row filter or a column list for table " + record_.table.ToString(),
-                    "on the source: ALTER PUBLICATION " + publication + " DROP TABLE " + Quoted(now_->name) +
-                        "; ALTER PUBLICATION " + publication + " ADD TABLE ONLY " + Quoted(now_->name) + ";",
+                    "ALTER PUBLICATION " + publication + " DROP TABLE " + Quoted(now_->name) +
+                        "; ALTER PUBLICATION " + publication + " ADD TABLE ONLY " + Quoted(now_->name) + ";" +
+                        kOnSource + ", then walferry migrate, which copies the table anew",
                     true);
     }
     if (!before_.membership.empty()) {
@@ -256,7 +262,7 @@ class TableComparison {
       return Differ("replica-identity",
                     "table " + record_.table.ToString() +
                         " has lost its replica identity: the source refuses its UPDATEs and DELETEs",
-                    "on the source: ALTER TABLE " + Quoted(now_->name) + " REPLICA IDENTITY FULL;", false);
+                    "ALTER TABLE " + Quoted(now_->name) + " REPLICA IDENTITY FULL;" + kOnSource, false);
     }
     if (before_.identity != now_->identity) {
       Agree("table " + record_.table.ToString() + " has another replica identity");
@@ -279,7 +285,7 @@ class TableComparison {
       std::string what;
       for (const std::string& one : changes.what) what += (what.empty() ? "" : ", ") + one;
       Differ("columns", absl::StrFormat("table %s: %s on the source only", record_.table.ToString(), what),
-             "on the target: " + statements, false);
+             statements + kOnTarget, false);
       if (!changes.needs_copy.empty()) {
         findings_.differences.back().text += "; it is copied again then, because " + changes.needs_copy;
       }
@@ -322,24 +328,24 @@ void ComparePublication(const RecordedCatalog& recorded, const SourceCatalog& so
   if (!source.publication) {
     return differ(
         "publication " + name + " was dropped on the source: what is written since cannot be decoded",
-        "run walferry cleanup, and migrate again from the beginning");
+        "walferry cleanup, and walferry migrate from the beginning");
   }
   if (source.publication->oid != before->oid) {
     return differ(
         "publication " + name +
             " was dropped and made again on the source: what was written in between cannot be decoded",
-        "run walferry cleanup, and migrate again from the beginning");
+        "walferry cleanup, and walferry migrate from the beginning");
   }
   if (source.publication->options == before->options) return;
   const std::string actions = before->options.substr(0, before->options.find(' '));
   differ("publication " + name + " publishes \"" + source.publication->options + "\" instead of \"" +
              before->options + "\"",
-         "on the source: ALTER PUBLICATION " + QuoteIdentifier(name) + " SET (publish = '" + actions + "'" +
+         "ALTER PUBLICATION " + QuoteIdentifier(name) + " SET (publish = '" + actions + "'" +
              (before->options.find("via root") == std::string::npos &&
                       source.publication->options.find("via root") != std::string::npos
                   ? ", publish_via_partition_root = false"
                   : "") +
-             "); then run walferry migrate again, which copies the tables anew");
+             ");" + kOnSource + ", then walferry migrate, which copies the tables anew");
 }
 
 // Relations of the source that are not recorded.
@@ -399,7 +405,7 @@ class Newcomers {
     findings_.new_partitions.push_back(relation.oid);
     findings_.differences.push_back({"new-partitions", relation.name.ToString(),
                                      "partition " + relation.name.ToString() + " is new on the source",
-                                     "walferry migrate follows it", false});
+                                     "walferry migrate, which follows it", false});
   }
 
   void New(const SourceRelation& relation) {
@@ -407,7 +413,7 @@ class Newcomers {
         {"new-tables", relation.name.ToString(),
          "table " + relation.name.ToString() +
              " is new on the source: neither its rows nor its changes are migrated",
-         "leave it out with walferry migrate --exclude-tables " + relation.name.ToString() +
+         "walferry migrate --exclude-tables " + TableFilter::PatternOf(relation.name) +
              ", or begin anew (walferry cleanup, then migrate) to have it, too",
          false});
   }
@@ -419,13 +425,13 @@ class Newcomers {
   }
 
   void Intruder(const SourceRelation& relation) {
-    findings_.differences.push_back(
-        {"new-tables", relation.name.ToString(),
-         "table " + relation.name.ToString() + " is in publication " + recorded_.migration.publication +
-             ", but not among the migration's tables",
-         "on the source: ALTER PUBLICATION " + QuoteIdentifier(recorded_.migration.publication) +
-             " DROP TABLE " + Quoted(relation.name) + ";",
-         true});
+    findings_.differences.push_back({"new-tables", relation.name.ToString(),
+                                     "table " + relation.name.ToString() + " is in publication " +
+                                         recorded_.migration.publication +
+                                         ", but not among the migration's tables",
+                                     "ALTER PUBLICATION " + QuoteIdentifier(recorded_.migration.publication) +
+                                         " DROP TABLE " + Quoted(relation.name) + ";" + kOnSource,
+                                     true});
   }
 
   const RecordedCatalog& recorded_;

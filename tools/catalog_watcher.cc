@@ -30,7 +30,36 @@ bool LooksOtherwise(const TableRecord& before, const TableRecord& after) {
   return !was || !is || !SamePublishedShape(was->columns, is->columns);
 }
 
+// What is made later is about tables by their names.
+absl::Status RenameInObjects(Connection& target, const std::string& migration,
+                             const CatalogFindings& findings) {
+  const TableRenames renames = RenamesOf(findings);
+  if (renames.empty()) return absl::OkStatus();
+  WF_ASSIGN_OR_RETURN(const std::vector<SchemaObject> objects, LoadObjects(target, migration));
+  for (SchemaObject object : objects) {
+    const std::string before = object.sql;
+    object.sql = WithTablesRenamed(before, renames);
+    if (object.sql == before) continue;
+    for (const auto& [old, now] : renames) {
+      if (object.name.starts_with(old.ToString() + " ")) {
+        object.name = now.ToString() + object.name.substr(old.ToString().size());
+        break;
+      }
+    }
+    WF_RETURN_IF_ERROR(UpdateObject(target, migration, object));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
+
+TableRenames RenamesOf(const CatalogFindings& findings) {
+  TableRenames renames;
+  for (const auto& [name, table] : findings.updates) {
+    if (table.table != name) renames.emplace_back(name, table.table);
+  }
+  return renames;
+}
 
 bool WantsRestart(const CatalogFindings& findings, const std::vector<TableRecord>& tables) {
   if (!findings.new_partitions.empty() || !findings.ignored.empty()) return true;
@@ -63,6 +92,7 @@ absl::Status RecordFindings(Connection& target, const std::string& migration,
     for (std::size_t i = 0; i < from.size(); ++i) {
       WF_RETURN_IF_ERROR(UpdateTableCatalog(target, migration, from[i], findings.updates[i].second));
     }
+    WF_RETURN_IF_ERROR(RenameInObjects(target, migration, findings));
     for (const std::string& event : findings.events) {
       WF_RETURN_IF_ERROR(AddEvent(target, migration, "catalog", event));
     }
@@ -78,7 +108,7 @@ void DifferenceLog::Show(const std::vector<CatalogDifference>& differences) {
   std::vector<std::string> texts;
   for (const CatalogDifference& difference : differences) {
     std::string text = difference.text;
-    if (!difference.command.empty()) text += ": " + difference.command;
+    if (!difference.command.empty()) text += ": run " + difference.command;
     if (std::find(shown_.begin(), shown_.end(), text) == shown_.end()) LogWarn("%s", text);
     texts.push_back(std::move(text));
   }

@@ -9,6 +9,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "apply/schema_script.h"
 #include "stream/stop_signal.h"
 #include "tools/catalog_watch.h"
 
@@ -21,6 +22,9 @@ bool WantsRestart(const CatalogFindings& findings, const std::vector<TableRecord
 // Records what both sides agree on, in one transaction.
 absl::Status RecordFindings(Connection& target, const std::string& migration,
                             const CatalogFindings& findings);
+
+// Tables that are called otherwise on both sides.
+TableRenames RenamesOf(const CatalogFindings& findings);
 
 // Each difference once, as a warning.
 class DifferenceLog {

@@ -143,6 +143,8 @@ absl::Status PassGateAgain(const CutoverOptions& options, Migration& migration) 
 // Everything that needs no pause and can be done before it.
 absl::StatusOr<SwitchPlan> Prepare(const CutoverOptions& options, Migration& migration,
                                    const StopSignal& stop) {
+  // What is made from here on is about the tables as they are called now.
+  WF_RETURN_IF_ERROR(migration.FollowCatalog());
   WF_RETURN_IF_ERROR(migration.CreateObjectsUpTo(ObjectStage::kAttach));
   WF_ASSIGN_OR_RETURN(SwitchPlan plan, PlanSwitch(migration));
   for (const Leftover& leftover : RehearseRefreshes(migration, plan.stage, options.timeout, stop)) {

@@ -2,6 +2,7 @@
 #include "tools/last_stage.h"
 
 #include <string_view>
+#include <utility>
 
 #include "apply/last_stage.h"
 #include "apply/object_catalog.h"
@@ -38,8 +39,10 @@ std::string CommandFor(const ObjectTrial& trial, const std::string& user) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<LastStageProblem>> TryLastStage(Connection& target, const std::string& name) {
-  WF_ASSIGN_OR_RETURN(const std::vector<SchemaObject> objects, LoadObjects(target, name));
+absl::StatusOr<std::vector<LastStageProblem>> TryLastStage(Connection& target, const std::string& name,
+                                                           const TableRenames& renames) {
+  WF_ASSIGN_OR_RETURN(std::vector<SchemaObject> objects, LoadObjects(target, name));
+  for (SchemaObject& object : objects) object.sql = WithTablesRenamed(std::move(object.sql), renames);
   WF_ASSIGN_OR_RETURN(const ObjectCatalog there, ObjectCatalog::Read(target));
   // Whatever the marks say: what is there needs not be made, what is missing does.
   const LastStage stage = PlanLastStage(objects, there);

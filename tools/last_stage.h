@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "apply/schema_script.h"
 #include "stream/connection.h"
 
 namespace walferry {
@@ -18,7 +19,9 @@ struct LastStageProblem {
 };
 
 // Of what migration `name` has not made yet; see TryObjects() in apply/object_trial.h. Changes nothing.
-absl::StatusOr<std::vector<LastStageProblem>> TryLastStage(Connection& target, const std::string& name);
+// renames: of tables that are called otherwise by now and not recorded so.
+absl::StatusOr<std::vector<LastStageProblem>> TryLastStage(Connection& target, const std::string& name,
+                                                           const TableRenames& renames = {});
 
 // The same, each as a warning in the log.
 absl::Status WarnOfLastStage(Connection& target, const std::string& name);

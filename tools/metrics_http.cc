@@ -40,6 +40,7 @@ constexpr const char* kReplays = "walferry_batch_replays_total";
 constexpr const char* kSpooled = "walferry_spooled_bytes_total";
 constexpr const char* kMemory = "walferry_memory_used_bytes";
 constexpr const char* kSourceReconnects = "walferry_source_reconnects_total";
+constexpr const char* kCatalogDifferences = "walferry_catalog_differences";
 constexpr const char* kTargetReconnects = "walferry_target_reconnects_total";
 
 void Append(std::string& text, const char* name, const char* type, const char* help, double value) {
@@ -108,6 +109,8 @@ std::string PrometheusText(const RuntimeSnapshot& now) {
   Gauge(text, kMemory, "Part of the memory budget in use.", now.memory_used_bytes);
   Counter(text, kSourceReconnects, "Connections to the source that were lost.", now.source_reconnects);
   Counter(text, kTargetReconnects, "Connections to the target that were lost.", now.target_reconnects);
+  Gauge(text, kCatalogDifferences, "What is different on the source and needs somebody to decide or to act.",
+        now.catalog_differences.size());
   return text;
 }
 

@@ -119,10 +119,12 @@ absl::Status Migration::CheckPinnedIdentity() {
   return absl::OkStatus();
 }
 
-// The choice of tables is the migration's. Another one is taken over where it chooses the same of them.
+// The choice of tables is the migration's. Another one is taken over where it chooses the same of them, and
+// more may be left out of what is not migrated.
 absl::Status Migration::CheckChoice() {
   WF_ASSIGN_OR_RETURN(const TableFilter recorded, TableFilter::FromText(record_.choice));
-  const TableFilter given = std::exchange(options_.tables, recorded);
+  TableFilter given = std::exchange(options_.tables, recorded);
+  if (!given.has_inclusions()) given = recorded.Without(given);
   if (given.selects_all() || given.ToText() == record_.choice) return absl::OkStatus();
   WF_ASSIGN_OR_RETURN(const std::vector<SourceTable> tables, ListSourceTables(source_));
   WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> records, Tables());

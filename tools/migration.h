@@ -69,6 +69,10 @@ class Migration {
   // Makes a migration of an existing slot and publication whose tables are on the target already (`stream`).
   absl::Status AdoptSlot(const std::string& slot, const std::string& publication);
 
+  // Records what both sides agree on by now, follows new partitions, copies again what has to be; fails where
+  // the stream must not go on. Stream() does so by itself.
+  absl::Status FollowCatalog();
+
   // Streams until `until`; moves kCatchUp to kFollow when the stream has caught up for the first time.
   // `watch` is called about once a second on another thread, which alone uses target() meanwhile.
   absl::StatusOr<FollowResult> Stream(const FollowUntil& until,
@@ -95,7 +99,6 @@ class Migration {
 
   // What is done about the source's catalog (migration_catalog.cc).
   absl::StatusOr<CatalogFindings> Reconcile();
-  absl::Status FollowCatalog();
   absl::Status ReconnectSource();
   absl::Status Publish(const SourceCatalog& catalog, const SourceRelation& relation);
   absl::Status AdoptPartitions(const std::vector<Oid>& partitions);

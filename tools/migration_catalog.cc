@@ -44,7 +44,7 @@ FollowedTable FollowedOf(const TableRecord& record) {
 }
 
 std::string WhatToDo(const CatalogDifference& difference) {
-  return difference.command.empty() ? difference.text : difference.text + ": " + difference.command;
+  return difference.command.empty() ? difference.text : difference.text + ": run " + difference.command;
 }
 
 }  // namespace
@@ -351,11 +351,9 @@ absl::Status Migration::Understand(Oid oid, const absl::Status& error) {
   WF_ASSIGN_OR_RETURN(const CatalogFindings findings, FindCatalogDifferences(source_, target_, recorded));
   for (const CatalogDifference& difference : findings.differences) {
     if (difference.kind != "columns" || !Concerns(difference, *found)) continue;
-    constexpr std::string_view kOnTarget = "on the target: ";
-    return Errorf(
-        absl::StatusCode::kFailedPrecondition,
-        "%s. Run on the target, and then walferry again; with the types of the source: %s", difference.text,
-        difference.command.substr(difference.command.starts_with(kOnTarget) ? kOnTarget.size() : 0));
+    return Errorf(absl::StatusCode::kFailedPrecondition,
+                  "%s. Run on the target, and then walferry again; with the types of the source: %s",
+                  difference.text, difference.command.substr(0, difference.command.rfind(" -- ")));
   }
   TableRecord again = *found;
   again.needs_copy = "it was changed more than once, and what it looked like in between is not known";

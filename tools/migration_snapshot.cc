@@ -74,7 +74,7 @@ absl::Status Migration::ForgetDroppedTables() {
   WF_ASSIGN_OR_RETURN(const CatalogFindings findings, Reconcile());
   for (const CatalogDifference& difference : findings.differences) {
     if (!difference.stops) continue;
-    return Errorf(absl::StatusCode::kFailedPrecondition, "%s: %s", difference.text, difference.command);
+    return Errorf(absl::StatusCode::kFailedPrecondition, "%s: run %s", difference.text, difference.command);
   }
   return absl::OkStatus();
 }

@@ -38,8 +38,11 @@ RuntimeSnapshot CurrentRuntime(const StatusReport& report) {
 
 absl::Status AskGate(Connection& source, Connection& target, StatusReport& report) {
   const std::optional<MigrationRecord> record = report.migration;
-  const TableFilter all;
-  WF_ASSIGN_OR_RETURN(report.reasons, CutoverGate({source, target, record->name, record, all}));
+  WF_ASSIGN_OR_RETURN(const TableFilter choice, TableFilter::FromText(record->choice));
+  WF_ASSIGN_OR_RETURN(CatalogFindings findings,
+                      FindCatalogDifferences(source, target, {*record, report.tables, choice}));
+  report.catalog_differences = std::move(findings.differences);
+  WF_ASSIGN_OR_RETURN(report.reasons, CutoverGate({source, target, record->name, record, choice}));
   report.can_cut_over = report.reasons.empty();
   return absl::OkStatus();
 }
@@ -214,6 +217,13 @@ std::string StatusToJson(const StatusReport& report) {
   }
   json["tables"] = nlohmann::json::array();
   for (const TableRecord& table : report.tables) json["tables"].push_back(TableToJson(table));
+  json["catalog_differences"] = nlohmann::json::array();
+  for (const CatalogDifference& difference : report.catalog_differences) {
+    json["catalog_differences"].push_back({{"kind", difference.kind},
+                                           {"object", difference.object},
+                                           {"text", difference.text},
+                                           {"command", difference.command}});
+  }
   json["events"] = nlohmann::json::array();
   for (const EventRecord& event : report.events) {
     json["events"].push_back({{"at", event.at}, {"kind", event.kind}, {"detail", event.detail}});

@@ -8,6 +8,7 @@
 
 #include "apply/state.h"
 #include "stream/slot.h"
+#include "tools/catalog_watch.h"
 #include "tools/cutover_gate.h"
 #include "tools/runtime.h"
 
@@ -30,6 +31,7 @@ struct StatusReport {
   // Of the gate; unknown where the source could not be asked and the target knows no reason.
   std::optional<bool> can_cut_over;
   std::vector<GateReason> reasons;
+  std::vector<CatalogDifference> catalog_differences;
 };
 
 // source may be empty. kFailedPrecondition where the target knows no such migration.

@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "stream/quote.h"
+
 namespace walferry {
 namespace {
 
@@ -89,6 +91,28 @@ absl::StatusOr<TableFilter> TableFilter::FromText(const std::string& text) {
   if (!found.is_object()) return TableFilter();
   return Parse(found.value("tables", std::vector<std::string>()),
                found.value("exclude", std::vector<std::string>()));
+}
+
+TableFilter TableFilter::Without(const TableFilter& more) const {
+  TableFilter filter = *this;
+  filter.excluded_.insert(filter.excluded_.end(), more.excluded_.begin(), more.excluded_.end());
+  return filter;
+}
+
+std::string TableFilter::PatternOf(const TableName& table) {
+  bool plain = true;
+  std::string pattern;
+  for (const std::string* part : {&table.schema, &table.name}) {
+    const bool quoted = part->find_first_of(",.*\" ") != std::string::npos;
+    pattern += (pattern.empty() ? "" : ".") + (quoted ? QuoteIdentifier(*part) : *part);
+    plain = plain && std::all_of(part->begin(), part->end(), [](unsigned char c) {
+              return std::isalnum(c) != 0 || c == '_' || c >= 0x80;
+            });
+  }
+  if (plain) return pattern;
+  std::string argument = "'";
+  for (const char c : pattern) c == '\'' ? argument += "'\\''" : argument += c;
+  return argument + "'";
 }
 
 absl::Status TableFilter::ParseList(std::string_view list, std::vector<Pattern>& patterns) {

@@ -60,6 +60,13 @@ class TableFilter {
   std::string ToText() const;
   static absl::StatusOr<TableFilter> FromText(const std::string& text);
 
+  // This choice, less what `more` leaves out.
+  TableFilter Without(const TableFilter& more) const;
+  bool has_inclusions() const { return !included_.empty(); }
+
+  // A pattern for this table alone, as the shell takes it.
+  static std::string PatternOf(const TableName& table);
+
   // True where the filter lets everything through.
   bool selects_all() const { return included_.empty() && excluded_.empty(); }
 

@@ -143,5 +143,19 @@ TEST(EraseEntries, TakesCommentsAndGrantsAlong) {
   EXPECT_THAT(left, ::testing::ElementsAre("CREATE FUNCTION g;", "COMMENT g;", "OTHER;", "GRANT g;"));
 }
 
+TEST(WithTablesRenamed, TakesWholeNamesOnly) {
+  const TableRenames renames = {{{"public", "a"}, {"Odd", "x.y"}}};
+  EXPECT_EQ(
+      WithTablesRenamed("CREATE INDEX a_i ON public.a USING btree (a); x.public.a public.ab \"public\".\"a\"",
+                        renames),
+      "CREATE INDEX a_i ON \"Odd\".\"x.y\" USING btree (a); x.public.a public.ab \"Odd\".\"x.y\"");
+}
+
+TEST(WithTablesRenamed, NamesMayBeExchanged) {
+  const TableRenames renames = {{{"s", "a"}, {"s", "b"}}, {{"s", "b"}, {"s", "a"}}};
+  EXPECT_EQ(WithTablesRenamed("ALTER TABLE ONLY s.a ADD FOREIGN KEY (i) REFERENCES s.b(i);", renames),
+            "ALTER TABLE ONLY \"s\".\"b\" ADD FOREIGN KEY (i) REFERENCES \"s\".\"a\"(i);");
+}
+
 }  // namespace
 }  // namespace walferry

@@ -18,6 +18,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
+#include "tests/faults/catalog_changes.h"
 #include "tests/faults/outcome.h"
 #include "tests/faults/table_shapes.h"
 #include "tests/faults/terminator.h"
@@ -106,6 +107,8 @@ class Siege {
     return {"--memory",
             lanes_ == kAdaptive ? "32MB" : Choose({"32MB", "64MB", "512MB"}),
             "migrate",
+            "--no-identity",
+            "insert-only",
             "--lanes",
             LanesText(lanes),
             "--batch-bytes",
@@ -186,6 +189,22 @@ void CreateHistory(DatabasePair& pair, int rows) {
       "create index on history (c, a)");
 }
 
+// A transaction is open, and there may be tables of the target that the source does not have any more.
+void ExpectRefusedCutover(DatabasePair& pair) {
+  Connection open = MustConnect(pair.source_conninfo());
+  RunSql(open, "begin; insert into history values (-1)");
+  const WalferryRun refused =
+      RunWalferry({"cutover", "--timeout", "1s"}, EnvironmentOf(pair), absl::Minutes(3));
+  EXPECT_EQ(refused.exit_code, 1) << refused.err;
+  RunSql(open, "rollback");
+}
+
+void ExpectCutover(DatabasePair& pair) {
+  const WalferryRun cutover = RunWalferry({"cutover"}, EnvironmentOf(pair), absl::Minutes(3));
+  EXPECT_EQ(cutover.exit_code, 0) << cutover.err;
+  ExpectEqualContent(pair);
+}
+
 // Each of the statements runs by itself: else the writers would leave out what nobody knows of.
 TEST(TableShapes, TakeTheirStatements) {
   DatabasePair pair;
@@ -210,8 +229,10 @@ TEST_P(RandomKill, LosesNothingAndRepeatsNothing) {
                    " set logical_decoding_work_mem = '64kB'");
   CreateShapes(pair.source_conninfo(), seed);
   CreateHistory(pair, from_the_beginning ? 700'000 : 20'000);
+  CatalogChanges::Create(pair.source_conninfo());
 
   Workload workload(pair.source_conninfo(), seed, 3);
+  CatalogChanges catalog(pair.source_conninfo(), seed);
   Siege siege(pair, seed, GetParam());
   for (int i = 0; from_the_beginning && i < 2; ++i) siege.KillIn("begin", absl::Milliseconds(300));
   for (int i = 0; from_the_beginning && i < 2; ++i) siege.KillIn("schema", absl::Milliseconds(300));
@@ -224,10 +245,14 @@ TEST_P(RandomKill, LosesNothingAndRepeatsNothing) {
     ASSERT_LT(absl::Now(), deadline) << workload.Summary() << "\n" << siege.Summary();
   }
   workload.Stop();
+  catalog.Stop();
   siege.Stop();
-  std::cout << workload.Summary() << "\n" << siege.Summary() << std::endl;
+  std::cout << workload.Summary() << "\n" << catalog.Summary() << "\n" << siege.Summary() << std::endl;
 
+  ExpectRefusedCutover(pair);
+  FollowTheAdvice(pair);
   ExpectCaughtUpAndEqual(pair);
+  ExpectCutover(pair);
   EXPECT_GE(siege.kills_in("catch-up") + siege.kills_in("follow"), 3);
   if (!from_the_beginning) return;
   EXPECT_GE(siege.kills_in("copy"), 1);

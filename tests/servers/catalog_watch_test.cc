@@ -208,6 +208,22 @@ TEST_F(CatalogWatch, RenamedTableGoesOnUnderItsOldNameUntilTheTargetFollows) {
   ExpectEqualContent(pair_);
 }
 
+// What the cutover makes is about the tables as they are called by then.
+TEST_F(CatalogWatch, RenamedTableIsCutOverWithItsTriggersAndForeignKeys) {
+  RunOnSource(
+      "CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY, p int REFERENCES "
+      "parent);"
+      "CREATE FUNCTION tf() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';"
+      "CREATE TRIGGER tr AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION tf(); CREATE INDEX t_p ON t (p)");
+  Migrate();
+  RunOnSource("ALTER TABLE t RENAME TO u; ALTER TABLE parent RENAME TO t");
+  RunOnTarget("ALTER TABLE t RENAME TO u; ALTER TABLE parent RENAME TO t");
+  const WalferryRun cutover = Walferry("cutover");
+  EXPECT_EQ(cutover.exit_code, 0) << cutover.err;
+  ExpectSame("SELECT tgname FROM pg_trigger WHERE tgrelid = 'u'::regclass AND NOT tgisinternal");
+  ExpectSame("SELECT conname FROM pg_constraint WHERE conrelid = 'u'::regclass ORDER BY 1");
+}
+
 TEST_F(CatalogWatch, TablesThatExchangeTheirNames) {
   RunOnSource(
       "CREATE TABLE a (id int PRIMARY KEY, v text); CREATE TABLE b (id int PRIMARY KEY, v text);"

@@ -119,7 +119,7 @@ absl::StatusOr<ExitCode> RunVerify(const VerifyFlags& flags, const CommandContex
   if (!report->ok()) return ExitCode::kDifferences;
   if (report->not_compared.empty()) return ExitCode::kDone;
   const CatalogDifference& first = report->not_compared.front();
-  LogFatal(absl::StrFormat("not everything could be compared: %s: %s (or --accept %s)", first.text,
+  LogFatal(absl::StrFormat("not everything could be compared: %s: run %s (or --accept %s)", first.text,
                            first.command, first.kind));
   return ExitCode::kCouldNotCheck;
 }
