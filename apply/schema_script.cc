@@ -298,6 +298,24 @@ std::string WithTablesRenamed(std::string sql, const TableRenames& renames) {
   return sql;
 }
 
+SchemaObject WithTablesRenamed(SchemaObject object, const TableRenames& renames) {
+  const std::optional<TableName> indexed = object.kind == "INDEX" ? TableOfIndex(object) : std::nullopt;
+  object.sql = WithTablesRenamed(std::move(object.sql), renames);
+  for (const auto& [old, now] : renames) {
+    const std::string of_table = old.ToString() + " ";
+    if (object.name.starts_with(of_table)) {
+      object.name = now.ToString() + " " + object.name.substr(of_table.size());
+      break;
+    }
+    // An index goes with its table to another schema.
+    if (indexed == old && object.name.starts_with(old.schema + ".")) {
+      object.name = now.schema + object.name.substr(old.schema.size());
+      break;
+    }
+  }
+  return object;
+}
+
 std::string PreDataSql(const std::vector<ScriptEntry>& entries) {
   std::string sql;
   for (const ScriptEntry& entry : entries) {

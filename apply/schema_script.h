@@ -52,6 +52,8 @@ std::optional<TableName> TableOfIndex(const SchemaObject& object);
 // be).
 using TableRenames = std::vector<std::pair<TableName, TableName>>;
 std::string WithTablesRenamed(std::string sql, const TableRenames& renames);
+// The object with its name, too.
+SchemaObject WithTablesRenamed(SchemaObject object, const TableRenames& renames);
 
 // The kind of the objects that fill materialized views.
 inline constexpr std::string_view kRefreshKind = "MATERIALIZED VIEW DATA";

@@ -36,17 +36,9 @@ absl::Status RenameInObjects(Connection& target, const std::string& migration,
   const TableRenames renames = RenamesOf(findings);
   if (renames.empty()) return absl::OkStatus();
   WF_ASSIGN_OR_RETURN(const std::vector<SchemaObject> objects, LoadObjects(target, migration));
-  for (SchemaObject object : objects) {
-    const std::string before = object.sql;
-    object.sql = WithTablesRenamed(before, renames);
-    if (object.sql == before) continue;
-    for (const auto& [old, now] : renames) {
-      if (object.name.starts_with(old.ToString() + " ")) {
-        object.name = now.ToString() + object.name.substr(old.ToString().size());
-        break;
-      }
-    }
-    WF_RETURN_IF_ERROR(UpdateObject(target, migration, object));
+  for (const SchemaObject& object : objects) {
+    const SchemaObject renamed = WithTablesRenamed(object, renames);
+    if (renamed.sql != object.sql) WF_RETURN_IF_ERROR(UpdateObject(target, migration, renamed));
   }
   return absl::OkStatus();
 }

@@ -42,7 +42,7 @@ std::string CommandFor(const ObjectTrial& trial, const std::string& user) {
 absl::StatusOr<std::vector<LastStageProblem>> TryLastStage(Connection& target, const std::string& name,
                                                            const TableRenames& renames) {
   WF_ASSIGN_OR_RETURN(std::vector<SchemaObject> objects, LoadObjects(target, name));
-  for (SchemaObject& object : objects) object.sql = WithTablesRenamed(std::move(object.sql), renames);
+  for (SchemaObject& object : objects) object = WithTablesRenamed(std::move(object), renames);
   WF_ASSIGN_OR_RETURN(const ObjectCatalog there, ObjectCatalog::Read(target));
   // Whatever the marks say: what is there needs not be made, what is missing does.
   const LastStage stage = PlanLastStage(objects, there);
