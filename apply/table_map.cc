@@ -183,7 +183,7 @@ absl::StatusOr<MappedTable> TableCatalog::BeginFollowed(const Relation* relation
   const FollowedTable& table = found->second;
   MappedTable mapped;
   mapped.relation = relation;
-  mapped.name = table.target;
+  mapped.name = table.target.name.empty() ? TableName{relation->schema, relation->name} : table.target;
   mapped.in_scope = !table.dropped;
   mapped.applies_from = table.copied_at;
   mapped.source = NotesOf(mapped.name);

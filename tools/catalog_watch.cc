@@ -26,8 +26,33 @@ bool IsNarrowed(const std::string& membership) {
 constexpr char kOnSource[] = " -- on the source";
 constexpr char kOnTarget[] = " -- on the target";
 
+// By more than a change of its owner: what it published may have been narrowed for a while.
+bool WasAltered(const SourcePublication& before, const std::optional<SourcePublication>& now) {
+  if (!now || now->oid != before.oid) return false;  // Named as such.
+  return now->options != before.options || (now->version != before.version && now->owner == before.owner);
+}
+
+bool SameTree(const std::vector<PartitionLink>& a, const std::vector<PartitionLink>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const PartitionLink& x, const PartitionLink& y) {
+                      return x.parent == y.parent && x.bound == y.bound;
+                    });
+}
+
 std::string Quoted(const TableName& name) {
   return QuoteName(name.schema, name.name);
+}
+
+std::string RenameSql(const TableName& from, const TableName& to) {
+  std::string sql;
+  if (from.name != to.name) {
+    sql = "ALTER TABLE " + Quoted(from) + " RENAME TO " + QuoteIdentifier(to.name) + ";";
+  }
+  if (from.schema != to.schema) {
+    sql += std::string(sql.empty() ? "" : " ") + "ALTER TABLE " + QuoteName(from.schema, to.name) +
+           " SET SCHEMA " + QuoteIdentifier(to.schema) + ";";
+  }
+  return sql;
 }
 
 class TableComparison {
@@ -36,14 +61,16 @@ class TableComparison {
                   CatalogFindings& findings)
       : recorded_(recorded), source_(source), target_(target), findings_(findings) {
     const auto before = PublicationFromText(recorded.migration.publication_catalog);
-    narrowed_ = before && source.publication && source.publication->oid == before->oid &&
-                source.publication->options != before->options;
+    narrowed_ = before && WasAltered(*before, source.publication);
+    inserts_narrowed_ =
+        before && !before->inserts.empty() && WasAltered(before->inserts.front(), source.insert_publication);
   }
 
   void Run(const TableRecord& table) {
     const std::optional<SourceRelation> before = RelationFromText(table.catalog);
     if (!before || table.phase == TablePhase::kDropped) return;
     record_ = table;
+    detached_ = false;
     before_ = *before;
     agreed_ = *before;
     there_ = TargetOf();
@@ -108,13 +135,34 @@ class TableComparison {
     record_.source_oid = heir.oid;
     agreed_ = heir;
     agreed_.membership = MembershipOf(source_, heir);
-    agreed_.target_oid = 0;
-    for (SourceColumn& column : agreed_.columns) column.target_attnum = 0;
+    agreed_.tree = source_.TreeOf(heir);
+    agreed_.target_oid = there_ == nullptr ? 0 : there_->oid;
+    agreed_.columns = ColumnsInCommon(heir);
     Differ("replaced-tables",
            "table " + name +
                " of the source is another one than the one that was copied: it was dropped and made anew, "
                "or another one was given its name",
            "walferry migrate again, which publishes the table and copies it anew", true);
+  }
+
+  // As if the heir had had the target's columns at first: what differs is named then.
+  std::vector<SourceColumn> ColumnsInCommon(const SourceRelation& heir) const {
+    std::vector<SourceColumn> columns = heir.columns;
+    if (there_ == nullptr) return columns;
+    std::erase_if(columns, [&](const SourceColumn& one) { return there_->FindColumn(one.name) == nullptr; });
+    for (SourceColumn& column : columns) {
+      const SourceColumn& there = *there_->FindColumn(column.name);
+      column.target_attnum = there.attnum;
+      column.default_expression = there.default_expression;
+      column.not_null = there.not_null;
+    }
+    for (const SourceColumn& there : there_->columns) {
+      if (heir.FindColumn(there.name) != nullptr) continue;
+      columns.push_back(there);
+      columns.back().attnum = -there.attnum;
+      columns.back().target_attnum = there.attnum;
+    }
+    return columns;
   }
 
   void Present() {
@@ -127,7 +175,9 @@ class TableComparison {
     Persistence();
     Tree();
     if (record_.phase == TablePhase::kDropped) return;
-    if (narrowed_) NeedsCopy("the publication was narrowed for a while");
+    const SourceRelation* const through = source_.PublishedThrough(*now_);
+    const bool inserts_only = through != nullptr && through->membership.empty();
+    if (inserts_only ? inserts_narrowed_ : narrowed_) NeedsCopy("the publication was altered for a while");
     Membership();
     Identity();
     if (there_ != nullptr && schema_is_there()) Columns();
@@ -163,17 +213,12 @@ class TableComparison {
            !is_copied());
   }
 
+  // Where another table has the name still, this one gets out of its way first.
   std::string RenameCommand() const {
-    std::string sql;
-    if (there_->name.name != now_->name.name) {
-      sql += "ALTER TABLE " + Quoted(there_->name) + " RENAME TO " + QuoteIdentifier(now_->name.name) + ";";
-    }
-    if (there_->name.schema != now_->name.schema) {
-      sql += std::string(sql.empty() ? "" : " ") + "ALTER TABLE " +
-             QuoteName(there_->name.schema, now_->name.name) + " SET SCHEMA " +
-             QuoteIdentifier(now_->name.schema) + ";";
-    }
-    return sql + kOnTarget;
+    const SourceRelation* const other = target_.FindByName(now_->name);
+    if (other == nullptr || other == there_) return RenameSql(there_->name, now_->name) + kOnTarget;
+    const TableName aside = {there_->name.schema, absl::StrFormat("walferry_renamed_%d", now_->oid)};
+    return RenameSql(there_->name, aside) + kOnTarget;
   }
 
   void Persistence() {
@@ -185,43 +230,59 @@ class TableComparison {
   }
 
   void Tree() {
-    if (now_->attachment == before_.attachment) return;
-    if (now_->parent == 0) return Detached();
-    const SourceRelation* const parent = source_.Find(now_->parent);
-    if (before_.parent == now_->parent) {
-      NeedsCopy("it was detached and attached again");
-    } else if (parent != nullptr && (there_ == nullptr || there_->parent == 0)) {
-      if (!schema_is_there()) {
-        agreed_.parent = now_->parent;
-        agreed_.attachment = now_->attachment;
-        return;
-      }
-      return Differ("attached-partitions",
-                    "table " + record_.table.ToString() + " was attached to " + parent->name.ToString() +
-                        " on the source only",
-                    "ALTER TABLE " + Quoted(parent->name) + " ATTACH PARTITION " + Quoted(record_.table) +
-                        " " + now_->bound + ";" + kOnTarget,
-                    false);
+    const std::vector<PartitionLink> now = source_.TreeOf(*now_);
+    if (now == before_.tree) return;
+    const SourceRelation* const through = source_.PublishedThrough(*now_);
+    if (through != now_ && WasDetachedMeanwhile(now)) NeedsCopy("it was detached for a while");
+    detached_ = now.size() < before_.tree.size();
+    if (schema_is_there() && there_ != nullptr) {
+      const std::vector<PartitionLink> there = target_.TreeOf(*there_);
+      if (!SameTree(now, there)) return NameTree(now, there);
     }
+    agreed_.tree = now;
     agreed_.parent = now_->parent;
     agreed_.attachment = now_->attachment;
+    if (detached_ && through == nullptr) {
+      Forget("partition " + record_.table.ToString() +
+             " was detached on both sides, and is followed no more");
+    }
   }
 
-  void Detached() {
-    const std::string name = record_.table.ToString();
-    if (there_ != nullptr && there_->parent != 0) {
-      const SourceRelation* const parent = target_.Find(there_->parent);
-      return Differ("detached-partitions", "partition " + name + " was detached on the source only",
-                    parent == nullptr ? ""
-                                      : "ALTER TABLE " + Quoted(parent->name) + " DETACH PARTITION " +
-                                            Quoted(there_->name) + ";" + kOnTarget,
-                    false);
+  // The same place in the tree, taken again.
+  bool WasDetachedMeanwhile(const std::vector<PartitionLink>& now) const {
+    for (std::size_t i = 0; i < now.size() && i < before_.tree.size(); ++i) {
+      if (now[i].attachment != before_.tree[i].attachment) return true;
     }
-    agreed_.parent = 0;
-    agreed_.attachment.clear();
-    if (MembershipOf(source_, *now_).empty()) {
-      Forget("partition " + name + " was detached on both sides, and is followed no more");
-    }
+    return false;
+  }
+
+  void NameTree(const std::vector<PartitionLink>& now, const std::vector<PartitionLink>& there) {
+    const char* const kind = detached_              ? "detached-partitions"
+                             : before_.tree.empty() ? "attached-partitions"
+                                                    : "moved-partitions";
+    const char* const what = detached_              ? " was detached on the source only"
+                             : before_.tree.empty() ? " was attached on the source only"
+                                                    : " stands elsewhere in its tree on the source";
+    Differ(kind, "partition " + record_.table.ToString() + what, TreeCommand(now, there), false);
+  }
+
+  // The first step from the target's tree to the source's.
+  std::string TreeCommand(const std::vector<PartitionLink>& now,
+                          const std::vector<PartitionLink>& there) const {
+    std::size_t i = 0;
+    while (i < now.size() && i < there.size() && SameTree({now[i]}, {there[i]})) ++i;
+    const auto detach = [&] {
+      return "ALTER TABLE " + Quoted(there[i].parent) + " DETACH PARTITION " + Quoted(there[i].child) + ";";
+    };
+    if (i >= now.size()) return detach() + kOnTarget;
+    const TableName& child = i < there.size() ? there[i].child : i == 0 ? there_->name : now[i].child;
+    const std::string attach = "ALTER TABLE " + Quoted(now[i].parent) + " ATTACH PARTITION " + Quoted(child) +
+                               " " + now[i].bound + ";";
+    if (i >= there.size()) return attach + kOnTarget;
+    const bool renamed = now[i].parent != there[i].parent && i < before_.tree.size() &&
+                         before_.tree[i].parent_oid == now[i].parent_oid;
+    if (renamed) return RenameSql(there[i].parent, now[i].parent) + kOnTarget;
+    return detach() + " " + attach + kOnTarget;
   }
 
   void Membership() {
@@ -230,7 +291,7 @@ class TableComparison {
     if (membership == before_.membership) return;
     const std::string publication = QuoteIdentifier(recorded_.migration.publication);
     if (membership.empty()) {
-      if (now_->parent == 0 && before_.parent != 0) return;  // Its being detached is named already.
+      if (detached_) return;  // That is named already.
       NeedsCopy("it was not published for a while");
       return Differ("publication",
                     "table " + record_.table.ToString() + " left publication " +
@@ -272,8 +333,10 @@ class TableComparison {
   }
 
   void InsertOnly() {
-    if (now_->updates_and_deletes <= before_.updates_and_deletes) return;
-    NeedsCopy("it is published for inserts only, and rows of it were updated or deleted");
+    if (now_->updates_and_deletes == before_.updates_and_deletes) return;
+    NeedsCopy(now_->updates_and_deletes > before_.updates_and_deletes
+                  ? "it is published for inserts only, and rows of it were updated or deleted"
+                  : "it is published for inserts only, and the counters that tell of updates were reset");
     agreed_.updates_and_deletes = now_->updates_and_deletes;
   }
 
@@ -291,11 +354,31 @@ class TableComparison {
       }
     }
     if (!changes.aligned) return;
+    if (WasRewrittenUnseen(changes)) {
+      return Differ(
+          "rewritten-partitions",
+          "partition " + record_.table.ToString() +
+              " was rewritten on the source: by VACUUM FULL or CLUSTER, or it was unlogged for a while and "
+              "changes are missing",
+          "walferry verify, and where it finds no difference walferry cutover --accept "
+          "rewritten-partitions",
+          false);
+    }
+    agreed_.truncates = record_.counters.truncates;
     if (!SamePublishedShape(before_.columns, changes.columns)) {
       agreed_.earlier_columns.insert(agreed_.earlier_columns.begin(), before_.columns);
     }
     agreed_.columns = std::move(changes.columns);
     agreed_.filenode = now_->filenode;
+  }
+
+  // A partition that is published through its root may be SET UNLOGGED and LOGGED again. TRUNCATE is in the
+  // stream.
+  bool WasRewrittenUnseen(const ColumnChanges& changes) const {
+    const SourceRelation* const through = source_.PublishedThrough(*now_);
+    return is_copied() && through != nullptr && through != now_ && now_->filenode != before_.filenode &&
+           record_.counters.truncates == before_.truncates && record_.needs_copy.empty() &&
+           changes.columns == before_.columns;
   }
 
   // Columns of a partition are those of its root.
@@ -309,6 +392,8 @@ class TableComparison {
   const SourceCatalog& target_;
   CatalogFindings& findings_;
   bool narrowed_ = false;
+  bool inserts_narrowed_ = false;
+  bool detached_ = false;
   TableRecord record_;
   SourceRelation before_;
   SourceRelation agreed_;  // What is to be recorded.
@@ -316,36 +401,53 @@ class TableComparison {
   const SourceRelation* there_ = nullptr;
 };
 
-// Options that the migration's own publication has, and another one than it had.
-void ComparePublication(const RecordedCatalog& recorded, const SourceCatalog& source,
-                        CatalogFindings& findings) {
-  const std::optional<SourcePublication> before = PublicationFromText(recorded.migration.publication_catalog);
-  if (!before) return;
-  const std::string& name = recorded.migration.publication;
+// One of the migration's own publications, and what it was.
+void ComparePublication(const std::string& name, const SourcePublication& before,
+                        const std::optional<SourcePublication>& now, CatalogFindings& findings) {
   const auto differ = [&](const std::string& text, const std::string& command) {
     findings.differences.push_back({"publication", name, text, command, true});
   };
-  if (!source.publication) {
+  constexpr char kBeginAnew[] = "walferry cleanup, and walferry migrate from the beginning";
+  if (!now) {
     return differ(
         "publication " + name + " was dropped on the source: what is written since cannot be decoded",
-        "walferry cleanup, and walferry migrate from the beginning");
+        kBeginAnew);
   }
-  if (source.publication->oid != before->oid) {
+  if (now->oid != before.oid) {
     return differ(
         "publication " + name +
             " was dropped and made again on the source: what was written in between cannot be decoded",
-        "walferry cleanup, and walferry migrate from the beginning");
+        kBeginAnew);
   }
-  if (source.publication->options == before->options) return;
-  const std::string actions = before->options.substr(0, before->options.find(' '));
-  differ("publication " + name + " publishes \"" + source.publication->options + "\" instead of \"" +
-             before->options + "\"",
-         "ALTER PUBLICATION " + QuoteIdentifier(name) + " SET (publish = '" + actions + "'" +
-             (before->options.find("via root") == std::string::npos &&
-                      source.publication->options.find("via root") != std::string::npos
-                  ? ", publish_via_partition_root = false"
-                  : "") +
-             ");" + kOnSource + ", then walferry migrate, which copies the tables anew");
+  if (now->options == before.options) return;
+  const bool via_root = now->options.find("via root") != std::string::npos;
+  const bool was_via_root = before.options.find("via root") != std::string::npos;
+  differ("publication " + name + " publishes \"" + now->options + "\" instead of \"" + before.options + "\"",
+         "ALTER PUBLICATION " + QuoteIdentifier(name) + " SET (publish = '" +
+             before.options.substr(0, before.options.find(' ')) + "'" +
+             (via_root && !was_via_root ? ", publish_via_partition_root = false" : "") + ");" + kOnSource +
+             ", then walferry migrate, which copies the tables anew");
+}
+
+void ComparePublications(const RecordedCatalog& recorded, const SourceCatalog& source,
+                         CatalogFindings& findings) {
+  const std::optional<SourcePublication> before = PublicationFromText(recorded.migration.publication_catalog);
+  if (!before) return;
+  ComparePublication(recorded.migration.publication, *before, source.publication, findings);
+  SourcePublication now = *before;
+  if (source.publication) {
+    now = *source.publication;
+    now.ignored = before->ignored;
+    now.inserts = before->inserts;
+  }
+  if (!before->inserts.empty()) {
+    ComparePublication(recorded.migration.insert_publication, before->inserts.front(),
+                       source.insert_publication, findings);
+    if (source.insert_publication) now.inserts = {*source.insert_publication};
+  }
+  // What is narrowed stays to be compared with what it was.
+  const bool is_as_it_was = findings.differences.empty() || findings.differences.back().kind != "publication";
+  if (is_as_it_was && !(now == *before)) findings.publication = ToText(now);
 }
 
 // Relations of the source that are not recorded.
@@ -368,14 +470,14 @@ class Newcomers {
   }
 
   void Run(const SourceRelation& relation) {
-    if (relation.persistence != 'p') return;
     if (relation.kind == 'p') return Root(relation);
-    if (known_.contains(relation.oid)) {
-      if (!WasDetached(relation)) return;
-    }
+    if (known_.contains(relation.oid) && !WasLetGo(relation)) return;
     const bool chosen = recorded_.choice.Matches(TableOf(source_, relation));
-    if (ignored_.contains(relation.oid) && (source_.IsPublished(relation) || IsMigratedPartition(relation)))
+    if (relation.persistence != 'p') {
+      if (chosen && IsMigratedPartition(relation)) Unlogged(relation);
       return;
+    }
+    if (!chosen && ignored_.contains(relation.oid)) return;
     if (IsMigratedPartition(relation)) {
       if (chosen) return Partition(relation);
       if (source_.IsPublished(relation)) findings_.ignored.push_back(relation.oid);
@@ -386,12 +488,19 @@ class Newcomers {
   }
 
  private:
-  // A partition that the migration has let go, and that is a table of its own now.
-  bool WasDetached(const SourceRelation& relation) const {
-    if (relation.parent != 0) return false;
+  // A table that left the migration, and may come back.
+  bool WasLetGo(const SourceRelation& relation) const {
     return std::any_of(recorded_.tables.begin(), recorded_.tables.end(), [&](const TableRecord& table) {
       return table.source_oid == relation.oid && table.phase == TablePhase::kDropped;
     });
+  }
+
+  void Unlogged(const SourceRelation& relation) {
+    findings_.differences.push_back({"unlogged-tables", relation.name.ToString(),
+                                     "partition " + relation.name.ToString() +
+                                         " is unlogged: neither its rows nor its changes are migrated",
+                                     "ALTER TABLE " + Quoted(relation.name) + " SET LOGGED;" + kOnSource,
+                                     false});
   }
 
   bool IsMigratedPartition(const SourceRelation& relation) const {
@@ -419,6 +528,7 @@ class Newcomers {
   }
 
   void Root(const SourceRelation& relation) {
+    if (relation.persistence != 'p' || IsMigratedPartition(relation)) return;
     const bool known = roots_.contains(relation.oid) || source_.IsPublished(relation) ||
                        target_.FindByName(relation.name) != nullptr;
     if (!known && recorded_.choice.Matches(TableOf(source_, relation))) New(relation);
@@ -447,7 +557,9 @@ class Newcomers {
 void RemoveRepeated(std::vector<CatalogDifference>& differences) {
   std::set<std::pair<std::string, std::string>> seen;
   std::erase_if(differences, [&](const CatalogDifference& difference) {
-    return difference.kind == "columns" && !seen.insert({difference.kind, difference.command}).second;
+    const bool is_of_tree = difference.kind == "columns" || difference.kind == "moved-partitions" ||
+                            difference.kind == "detached-partitions";
+    return is_of_tree && !seen.insert({difference.kind, difference.command}).second;
   });
 }
 
@@ -466,6 +578,7 @@ SourceTable TableOf(const SourceCatalog& source, const SourceRelation& relation)
 TableRecord RecordOf(const SourceCatalog& source, const SourceRelation& relation) {
   SourceRelation recorded = relation;
   recorded.membership = MembershipOf(source, relation);
+  recorded.tree = source.TreeOf(relation);
   TableRecord record;
   record.table = relation.name;
   record.source_oid = relation.oid;
@@ -478,10 +591,10 @@ CatalogFindings CompareCatalogs(const RecordedCatalog& recorded, const SourceCat
   CatalogFindings findings;
   // Others' publications are their owners' business: tables come and go with them.
   if (!recorded.migration.owns_publication) return findings;
+  ComparePublications(recorded, source, findings);
   for (const TableRecord& table : recorded.tables) {
     TableComparison(recorded, source, target, findings).Run(table);
   }
-  ComparePublication(recorded, source, findings);
   Newcomers newcomers(recorded, source, target, findings);
   for (const auto& [oid, relation] : source.relations) newcomers.Run(relation);
   RemoveRepeated(findings.differences);

@@ -17,8 +17,8 @@ namespace walferry {
 
 struct CatalogDifference {
   // "new-tables", "new-partitions", "dropped-tables", "replaced-tables", "renamed-tables", "missing-tables",
-  // "detached-partitions", "attached-partitions", "unlogged-tables", "publication", "replica-identity",
-  // "insert-only", "columns", "needs-copy"
+  // "detached-partitions", "attached-partitions", "moved-partitions", "rewritten-partitions",
+  // "unlogged-tables", "publication", "replica-identity", "insert-only", "columns", "needs-copy"
   std::string kind;
   std::string object;   // "public.t"
   std::string text;     // One sentence.
@@ -38,6 +38,7 @@ struct CatalogFindings {
   // Records of tables that changed, by the name under which they are recorded now.
   std::vector<std::pair<TableName, TableRecord>> updates;
   std::vector<std::string> events;  // What was agreed on, for people.
+  std::string publication;          // What is to be recorded of the publications; "" where that is the same.
   std::vector<Oid> new_partitions;  // Of tables of the migration; to be followed.
   std::vector<Oid> ignored;         // Published through a root, and left out by the user's choice.
 };

@@ -109,6 +109,8 @@ class Migration {
   absl::StatusOr<bool> CopyAgain();
   absl::Status CopyWaiting();
   absl::Status Ignore(Oid oid, const std::string& why);
+  absl::Status Heed(const std::vector<Oid>& oids);
+  absl::Status ForgetRoot(const SourceCatalog& catalog, const SourceRelation& root);
   absl::Status AwaitVisible(Xid xid);
   absl::Status Understand(Oid oid, const absl::Status& error);
   absl::Status UnderstandStranger(Oid oid, const absl::Status& error);

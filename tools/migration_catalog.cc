@@ -88,6 +88,10 @@ absl::StatusOr<CatalogFindings> Migration::Reconcile() {
   });
   WF_RETURN_IF_ERROR(found);
   WF_RETURN_IF_ERROR(RecordFindings(target_, record_.name, findings));
+  if (!findings.publication.empty()) {
+    record_.publication_catalog = findings.publication;
+    WF_RETURN_IF_ERROR(UpdateMigration(target_, record_));
+  }
   for (const Oid oid : findings.ignored)
     WF_RETURN_IF_ERROR(Ignore(oid, "it is left out by the choice of tables"));
   std::erase_if(findings.differences,
@@ -165,10 +169,22 @@ absl::Status Migration::AdoptPartitions(const std::vector<Oid>& partitions) {
     records.push_back(std::move(record));
   }
   WF_RETURN_IF_ERROR(ReplaceDropped(records));
+  WF_RETURN_IF_ERROR(Heed(partitions));
   for (const TableRecord& record : records) {
     WF_RETURN_IF_ERROR(Note("catalog", "partition " + record.table.ToString() + " is new, and followed"));
   }
   return CopyWaiting();
+}
+
+// Not ignored any more: what comes before their copies is in these.
+absl::Status Migration::Heed(const std::vector<Oid>& oids) {
+  std::optional<SourcePublication> publication = PublicationFromText(record_.publication_catalog);
+  if (!publication) return absl::OkStatus();
+  const auto heeded = std::erase_if(
+      publication->ignored, [&](Oid oid) { return std::find(oids.begin(), oids.end(), oid) != oids.end(); });
+  if (heeded == 0) return absl::OkStatus();
+  record_.publication_catalog = ToText(*publication);
+  return UpdateMigration(target_, record_);
 }
 
 // Adds the records; one of the same name that is of a table which is gone makes room.
@@ -182,6 +198,9 @@ absl::Status Migration::ReplaceDropped(const std::vector<TableRecord>& records) 
     // What the stream still has of the one that is gone stays left out.
     TableRecord aside = table;
     aside.phase = TablePhase::kDropped;
+    for (const TableRecord& record : records) {
+      if (record.source_oid == table.source_oid) aside.source_oid = 0;
+    }
     aside.table.name = absl::StrFormat("%s (dropped, oid %d)", table.table.name, table.source_oid);
     WF_RETURN_IF_ERROR(UpdateTableCatalog(target_, record_.name, table.table, aside));
   }
@@ -194,6 +213,11 @@ absl::Status Migration::ReplaceDropped(const std::vector<TableRecord>& records) 
 bool Migration::IsBornEmpty(const SourceCatalog& catalog, const SourceRelation& leaf) {
   const SourceRelation* const through = catalog.PublishedThrough(leaf);
   if (through == nullptr || through->oid == leaf.oid) return false;
+  // What the stream had of it before was left out; or it was made unlogged.
+  const std::optional<SourcePublication> publication = PublicationFromText(record_.publication_catalog);
+  const bool was_ignored = publication && std::find(publication->ignored.begin(), publication->ignored.end(),
+                                                    leaf.oid) != publication->ignored.end();
+  if (was_ignored || leaf.filenode != leaf.oid) return false;
   for (const SourceRelation* at = &leaf; at != nullptr && at->oid != through->oid;
        at = catalog.Find(at->parent)) {
     if (!at->born_as_partition) return false;
@@ -396,10 +420,25 @@ absl::Status Migration::UnderstandStranger(Oid oid, const absl::Status& error) {
                       ReadSourceCatalog(source_, record_.publication, record_.insert_publication));
   const SourceRelation* const relation = catalog.Find(oid);
   if (relation == nullptr) return Ignore(oid, std::string(MessageOf(error)) + "; it was dropped since");
+  if (relation->kind == 'p') return ForgetRoot(catalog, *relation);
   if (!catalog.IsPublished(*relation)) {
     return Ignore(oid, std::string(MessageOf(error)) + "; it is not published any more");
   }
   return error;
+}
+
+// Changes came under the name of a partitioned table: publish_via_partition_root was on for a while.
+absl::Status Migration::ForgetRoot(const SourceCatalog& catalog, const SourceRelation& root) {
+  WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
+  for (TableRecord table : tables) {
+    const SourceRelation* const leaf = catalog.Find(table.source_oid);
+    if (leaf == nullptr || table.phase != TablePhase::kCopied) continue;
+    const auto ancestors = catalog.AncestorsOf(*leaf);
+    if (std::find(ancestors.begin(), ancestors.end(), &root) == ancestors.end()) continue;
+    table.needs_copy = "its changes were published as those of its root for a while";
+    WF_RETURN_IF_ERROR(UpdateTableCatalog(target_, record_.name, table.table, table));
+  }
+  return Ignore(root.oid, "publish_via_partition_root was on, and its partitions are copied again");
 }
 
 }  // namespace walferry

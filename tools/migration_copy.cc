@@ -212,7 +212,10 @@ absl::StatusOr<bool> Migration::RecordTablesAt(const std::string& snapshot, bool
     }
   }
   if (!all_published) return false;
-  record_.publication_catalog = catalog.publication ? ToText(*catalog.publication) : "";
+  if (std::optional<SourcePublication> publication = catalog.publication) {
+    if (catalog.insert_publication) publication->inserts = {*catalog.insert_publication};
+    record_.publication_catalog = ToText(*publication);
+  }
   WF_RETURN_IF_ERROR(ReplaceTables(target_, record_.name, tables));
   return true;
 }

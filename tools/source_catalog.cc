@@ -110,6 +110,50 @@ json ColumnToJson(const SourceColumn& column) {
                       column.target_attnum});
 }
 
+json TreeToJson(const std::vector<PartitionLink>& tree) {
+  json list = json::array();
+  for (const PartitionLink& link : tree) {
+    list.push_back({link.child.schema, link.child.name, link.parent_oid, link.parent.schema, link.parent.name,
+                    link.bound, link.attachment});
+  }
+  return list;
+}
+
+std::vector<PartitionLink> TreeFromJson(const json& list) {
+  std::vector<PartitionLink> tree;
+  for (const json& values : list) {
+    PartitionLink link;
+    link.child = {values.at(0).get<std::string>(), values.at(1).get<std::string>()};
+    link.parent_oid = values.at(2).get<Oid>();
+    link.parent = {values.at(3).get<std::string>(), values.at(4).get<std::string>()};
+    link.bound = values.at(5).get<std::string>();
+    link.attachment = values.at(6).get<std::string>();
+    tree.push_back(std::move(link));
+  }
+  return tree;
+}
+
+json PublicationToJson(const SourcePublication& publication) {
+  json text = {{"oid", publication.oid},
+               {"options", publication.options},
+               {"owner", publication.owner},
+               {"version", publication.version},
+               {"ignored", publication.ignored}};
+  for (const SourcePublication& inserts : publication.inserts) text["inserts"] = PublicationToJson(inserts);
+  return text;
+}
+
+SourcePublication PublicationFromJson(const json& text) {
+  SourcePublication publication;
+  publication.oid = text.value("oid", Oid{0});
+  publication.options = text.value("options", "");
+  publication.owner = text.value("owner", "");
+  publication.version = text.value("version", "");
+  publication.ignored = text.value("ignored", std::vector<Oid>());
+  if (text.contains("inserts")) publication.inserts.push_back(PublicationFromJson(text.at("inserts")));
+  return publication;
+}
+
 json ColumnsToJson(const std::vector<SourceColumn>& columns) {
   json list = json::array();
   for (const SourceColumn& column : columns) list.push_back(ColumnToJson(column));
@@ -130,12 +174,17 @@ absl::StatusOr<std::optional<SourcePublication>> ReadPublication(Connection& sou
       "SELECT oid, pg_catalog.concat_ws(',', CASE WHEN pubinsert THEN 'insert' END, CASE WHEN pubupdate THEN "
       "'update' END, CASE WHEN pubdelete THEN 'delete' END%s) || CASE WHEN puballtables THEN ' all tables' "
       "ELSE '' "
-      "END%s FROM pg_catalog.pg_publication WHERE pubname = $1",
+      "END%s, pg_catalog.pg_get_userbyid(pubowner), xmin FROM pg_catalog.pg_publication WHERE pubname = $1",
       version >= 110000 ? ", CASE WHEN pubtruncate THEN 'truncate' END" : "",
       version >= 130000 ? " || CASE WHEN pubviaroot THEN ' via root' ELSE '' END" : "");
   WF_ASSIGN_OR_RETURN(const Result row, source.Execute(sql, {name}));
   if (row.rows() == 0) return std::nullopt;
-  return SourcePublication{static_cast<Oid>(row.GetInt(0, 0)), std::string(row.Get(0, 1))};
+  SourcePublication publication;
+  publication.oid = static_cast<Oid>(row.GetInt(0, 0));
+  publication.options = row.Get(0, 1);
+  publication.owner = row.Get(0, 2);
+  publication.version = row.Get(0, 3);
+  return publication;
 }
 
 // The server wrote it, so it is of this form; a text of the state may be anything.
@@ -193,6 +242,16 @@ const SourceRelation* SourceCatalog::FindByName(const TableName& name) const {
   return found == names.end() ? nullptr : Find(found->second);
 }
 
+std::vector<PartitionLink> SourceCatalog::TreeOf(const SourceRelation& relation) const {
+  std::vector<PartitionLink> tree;
+  const SourceRelation* child = &relation;
+  for (const SourceRelation* parent : AncestorsOf(relation)) {
+    tree.push_back({child->name, parent->oid, parent->name, child->bound, child->attachment});
+    child = parent;
+  }
+  return tree;
+}
+
 std::vector<const SourceRelation*> SourceCatalog::AncestorsOf(const SourceRelation& relation) const {
   std::vector<const SourceRelation*> ancestors;
   for (const SourceRelation* at = Find(relation.parent); at != nullptr; at = Find(at->parent)) {
@@ -243,6 +302,8 @@ std::string ToText(const SourceRelation& relation) {
               {"persistence", std::string(1, relation.persistence)},
               {"parent", relation.parent},
               {"attachment", relation.attachment},
+              {"tree", TreeToJson(relation.tree)},
+              {"truncates", relation.truncates},
               {"filenode", relation.filenode},
               {"identity", relation.identity},
               {"has_identity", relation.has_identity},
@@ -265,6 +326,8 @@ std::optional<SourceRelation> RelationFromText(std::string_view text) {
   relation.persistence = found.value("persistence", "p").front();
   relation.parent = found.value("parent", Oid{0});
   relation.attachment = found.value("attachment", "");
+  relation.tree = TreeFromJson(found.value("tree", json::array()));
+  relation.truncates = found.value("truncates", std::int64_t{0});
   relation.filenode = found.value("filenode", Oid{0});
   relation.identity = found.value("identity", "");
   relation.has_identity = found.value("has_identity", false);
@@ -280,15 +343,13 @@ std::optional<SourceRelation> RelationFromText(std::string_view text) {
 }
 
 std::string ToText(const SourcePublication& publication) {
-  return json{{"oid", publication.oid}, {"options", publication.options}, {"ignored", publication.ignored}}
-      .dump();
+  return PublicationToJson(publication).dump();
 }
 
 std::optional<SourcePublication> PublicationFromText(std::string_view text) {
   const json found = Parse(text);
   if (!found.is_object()) return std::nullopt;
-  return SourcePublication{found.value("oid", Oid{0}), found.value("options", ""),
-                           found.value("ignored", std::vector<Oid>())};
+  return PublicationFromJson(found);
 }
 
 }  // namespace walferry

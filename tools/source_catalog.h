@@ -33,6 +33,16 @@ struct SourceColumn {
   friend bool operator==(const SourceColumn&, const SourceColumn&) = default;
 };
 
+// From a partition to what it is a partition of.
+struct PartitionLink {
+  TableName child;
+  Oid parent_oid = 0;
+  TableName parent;
+  std::string bound;       // FOR VALUES …
+  std::string attachment;  // Another one each time it is attached.
+  friend bool operator==(const PartitionLink&, const PartitionLink&) = default;
+};
+
 struct SourceRelation {
   Oid oid = 0;
   TableName name;
@@ -57,6 +67,8 @@ struct SourceRelation {
   std::vector<SourceColumn> columns;     // By attnum, without dropped ones.
   // Of what is recorded only. The table on the target that it was first applied to; 0: unknown.
   Oid target_oid = 0;
+  std::vector<PartitionLink> tree;  // From the table up to its root.
+  std::int64_t truncates = 0;       // That the stream had applied when the filenode was recorded.
   // What its published columns were before, the newest first.
   std::vector<std::vector<SourceColumn>> earlier_columns;
 
@@ -67,9 +79,12 @@ struct SourceRelation {
 struct SourcePublication {
   Oid oid = 0;
   std::string options;  // "insert,update,delete,truncate", with " via root" and " all tables"
+  std::string owner;
+  std::string version;  // xmin of its row: another one after each ALTER.
   // Of what is recorded only: relations of which the stream may still have changes that are left out, because
   // they are gone or no part of the migration.
   std::vector<Oid> ignored = {};
+  std::vector<SourcePublication> inserts = {};  // Likewise; the publication for inserts, where there is one.
   friend bool operator==(const SourcePublication&, const SourcePublication&) = default;
 };
 
@@ -81,6 +96,7 @@ struct SourceCatalog {
 
   const SourceRelation* Find(Oid oid) const;  // nullptr where there is none.
   const SourceRelation* FindByName(const TableName& name) const;
+  std::vector<PartitionLink> TreeOf(const SourceRelation& relation) const;
   // Parent, grandparent, … root.
   std::vector<const SourceRelation*> AncestorsOf(const SourceRelation& relation) const;
   // The relation that is in a publication on behalf of this one: itself or an ancestor. nullptr: none is.

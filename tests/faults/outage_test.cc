@@ -46,6 +46,7 @@ class OutageTest : public testing::Test {
   OutageTest() {
     pair_.RunOnSource(
         "create table keyed (id int primary key, n int); create table keyless (id int, what text); "
+        "alter table keyless replica identity full; "
         "insert into keyless values (0, 'begin')");
   }
   ~OutageTest() override {
