@@ -136,6 +136,7 @@ class TableComparison {
     agreed_ = heir;
     agreed_.membership = MembershipOf(source_, heir);
     agreed_.tree = source_.TreeOf(heir);
+    agreed_.attachment = source_.AttachmentsOf(heir);
     agreed_.target_oid = there_ == nullptr ? 0 : there_->oid;
     agreed_.columns = ColumnsInCommon(heir);
     Differ("replaced-tables",
@@ -231,29 +232,23 @@ class TableComparison {
 
   void Tree() {
     const std::vector<PartitionLink> now = source_.TreeOf(*now_);
-    if (now == before_.tree) return;
     const SourceRelation* const through = source_.PublishedThrough(*now_);
-    if (through != now_ && WasDetachedMeanwhile(now)) NeedsCopy("it was detached for a while");
     detached_ = now.size() < before_.tree.size();
+    agreed_.attachment = source_.AttachmentsOf(*now_);
+    if (agreed_.attachment != before_.attachment && through != now_ && !detached_) {
+      NeedsCopy("it was detached for a while");
+    }
+    if (now == before_.tree) return;
     if (schema_is_there() && there_ != nullptr) {
       const std::vector<PartitionLink> there = target_.TreeOf(*there_);
       if (!SameTree(now, there)) return NameTree(now, there);
     }
     agreed_.tree = now;
     agreed_.parent = now_->parent;
-    agreed_.attachment = now_->attachment;
     if (detached_ && through == nullptr) {
       Forget("partition " + record_.table.ToString() +
              " was detached on both sides, and is followed no more");
     }
-  }
-
-  // The same place in the tree, taken again.
-  bool WasDetachedMeanwhile(const std::vector<PartitionLink>& now) const {
-    for (std::size_t i = 0; i < now.size() && i < before_.tree.size(); ++i) {
-      if (now[i].attachment != before_.tree[i].attachment) return true;
-    }
-    return false;
   }
 
   void NameTree(const std::vector<PartitionLink>& now, const std::vector<PartitionLink>& there) {
@@ -579,6 +574,7 @@ TableRecord RecordOf(const SourceCatalog& source, const SourceRelation& relation
   SourceRelation recorded = relation;
   recorded.membership = MembershipOf(source, relation);
   recorded.tree = source.TreeOf(relation);
+  recorded.attachment = source.AttachmentsOf(relation);
   TableRecord record;
   record.table = relation.name;
   record.source_oid = relation.oid;

@@ -114,7 +114,7 @@ json TreeToJson(const std::vector<PartitionLink>& tree) {
   json list = json::array();
   for (const PartitionLink& link : tree) {
     list.push_back({link.child.schema, link.child.name, link.parent_oid, link.parent.schema, link.parent.name,
-                    link.bound, link.attachment});
+                    link.bound});
   }
   return list;
 }
@@ -127,7 +127,6 @@ std::vector<PartitionLink> TreeFromJson(const json& list) {
     link.parent_oid = values.at(2).get<Oid>();
     link.parent = {values.at(3).get<std::string>(), values.at(4).get<std::string>()};
     link.bound = values.at(5).get<std::string>();
-    link.attachment = values.at(6).get<std::string>();
     tree.push_back(std::move(link));
   }
   return tree;
@@ -246,10 +245,16 @@ std::vector<PartitionLink> SourceCatalog::TreeOf(const SourceRelation& relation)
   std::vector<PartitionLink> tree;
   const SourceRelation* child = &relation;
   for (const SourceRelation* parent : AncestorsOf(relation)) {
-    tree.push_back({child->name, parent->oid, parent->name, child->bound, child->attachment});
+    tree.push_back({child->name, parent->oid, parent->name, child->bound});
     child = parent;
   }
   return tree;
+}
+
+std::string SourceCatalog::AttachmentsOf(const SourceRelation& relation) const {
+  std::string attachments = relation.attachment;
+  for (const SourceRelation* parent : AncestorsOf(relation)) attachments += "," + parent->attachment;
+  return attachments;
 }
 
 std::vector<const SourceRelation*> SourceCatalog::AncestorsOf(const SourceRelation& relation) const {

@@ -38,8 +38,7 @@ struct PartitionLink {
   TableName child;
   Oid parent_oid = 0;
   TableName parent;
-  std::string bound;       // FOR VALUES …
-  std::string attachment;  // Another one each time it is attached.
+  std::string bound;  // FOR VALUES …
   friend bool operator==(const PartitionLink&, const PartitionLink&) = default;
 };
 
@@ -49,8 +48,10 @@ struct SourceRelation {
   char kind = 'r';         // pg_class.relkind: 'r' or 'p'
   char persistence = 'p';  // pg_class.relpersistence: 'p' or 'u'
   Oid parent = 0;          // Of a partition.
-  std::string attachment;  // Of a partition: another one each time it is attached.
-  std::string bound;       // Of a partition: FOR VALUES …
+  // Of a partition: another one each time it is attached. Of what is recorded: that of all its ancestors,
+  // too.
+  std::string attachment;
+  std::string bound;  // Of a partition: FOR VALUES …
   // It began its life as a partition of its parent, so that it never had a row that was not published through
   // it.
   bool born_as_partition = false;
@@ -97,6 +98,7 @@ struct SourceCatalog {
   const SourceRelation* Find(Oid oid) const;  // nullptr where there is none.
   const SourceRelation* FindByName(const TableName& name) const;
   std::vector<PartitionLink> TreeOf(const SourceRelation& relation) const;
+  std::string AttachmentsOf(const SourceRelation& relation) const;
   // Parent, grandparent, … root.
   std::vector<const SourceRelation*> AncestorsOf(const SourceRelation& relation) const;
   // The relation that is in a publication on behalf of this one: itself or an ancestor. nullptr: none is.
