@@ -19,11 +19,12 @@ namespace {
 
 using Reasons = std::vector<GateReason>;
 
-constexpr std::array<std::string_view, 16> kAcceptable = {
-    "open-transactions", "missing-rows",        "conflicts",      "new-tables",
-    "dropped-tables",    "detached-partitions", "renamed-tables", "columns",
-    "needs-copy",        "attached-partitions", "privileges",     "replica-identity",
-    "sequences",         "invalid-indexes",     "last-stage",     "insert-only"};
+constexpr std::array<std::string_view, 19> kAcceptable = {
+    "open-transactions", "missing-rows",         "conflicts",      "new-tables",
+    "dropped-tables",    "detached-partitions",  "renamed-tables", "columns",
+    "needs-copy",        "attached-partitions",  "privileges",     "replica-identity",
+    "sequences",         "invalid-indexes",      "last-stage",     "insert-only",
+    "moved-partitions",  "rewritten-partitions", "unlogged-tables"};
 
 constexpr char kInvalidIndexes[] = R"sql(
 SELECT tn.nspname, t.relname, n.nspname, c.relname

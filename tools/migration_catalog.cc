@@ -14,6 +14,7 @@
 #include "tools/column_changes.h"
 #include "tools/log.h"
 #include "tools/migration.h"
+#include "tools/source_record.h"
 
 namespace walferry {
 namespace {

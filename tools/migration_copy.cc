@@ -16,6 +16,7 @@
 #include "tools/migration.h"
 #include "tools/quantity.h"
 #include "tools/role_needs.h"
+#include "tools/source_record.h"
 #include "tools/table_match.h"
 
 namespace walferry {

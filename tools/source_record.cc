@@ -1,0 +1,34 @@
+// Tested by tests/servers/catalog_watch_test.cc.
+#include "tools/source_record.h"
+
+namespace walferry {
+
+std::string MembershipOf(const SourceCatalog& source, const SourceRelation& relation) {
+  const SourceRelation* const through = source.PublishedThrough(relation);
+  if (through == nullptr) return "";
+  return through->membership + "/" + through->insert_membership;
+}
+
+SourceTable TableOf(const SourceCatalog& source, const SourceRelation& relation) {
+  SourceTable table;
+  table.name = relation.name;
+  table.oid = relation.oid;
+  table.has_identity = relation.has_identity;
+  for (const SourceRelation* ancestor : source.AncestorsOf(relation))
+    table.ancestors.push_back(ancestor->name);
+  return table;
+}
+
+TableRecord RecordOf(const SourceCatalog& source, const SourceRelation& relation) {
+  SourceRelation recorded = relation;
+  recorded.membership = MembershipOf(source, relation);
+  recorded.tree = source.TreeOf(relation);
+  recorded.attachment = source.AttachmentsOf(relation);
+  TableRecord record;
+  record.table = relation.name;
+  record.source_oid = relation.oid;
+  record.catalog = ToText(recorded);
+  return record;
+}
+
+}  // namespace walferry
