@@ -192,5 +192,42 @@ TEST_F(CutoverObjects, TableRenamedDuringTheFirstCopy) {
   EXPECT_EQ(Target("SELECT count(*) FROM pg_indexes WHERE tablename = 'z22'"), "2");
 }
 
+// Seen to fail: no run could make the index of a column that both sides had given up.
+TEST_F(CutoverObjects, TableAndColumnGoneBeforeTheirIndexesAreMade) {
+  RunOnSource(
+      "CREATE TABLE big (id int PRIMARY KEY, v int, w int); CREATE INDEX bv ON big (v); CREATE INDEX bw ON "
+      "big (w);"
+      "INSERT INTO big SELECT i, i FROM generate_series(1, 1000000) i; CREATE TABLE gone (id int PRIMARY "
+      "KEY)");
+  WalferryProcess& migrate = Begin("migrate", {"--copy-jobs", "1", "--until", "caught-up"});
+  ASSERT_TRUE(TargetComesTo("SELECT to_regclass('big') IS NOT NULL", "t"));
+  ASSERT_TRUE(TargetComesTo("SELECT count(*) FROM big", "1000000"));
+  migrate.Kill();
+  RunOnTarget("ALTER TABLE big DROP CONSTRAINT IF EXISTS big_pkey; DROP INDEX IF EXISTS bv");
+  RunOnBoth("ALTER TABLE t DROP COLUMN b; ALTER TABLE big RENAME TO large");
+  RunOnBoth("ALTER TABLE large DROP COLUMN w; DROP TABLE gone");
+  Migrate();
+  ExpectCutover();
+  ExpectEqualContent(pair_);
+  ExpectSame(
+      "SELECT string_agg(indexdef, ';' ORDER BY indexdef) FROM pg_indexes WHERE schemaname = 'public'");
+}
+
+// Its index is a part of the same one, under another name.
+TEST_F(CutoverObjects, PartitionMadeByHandHasItsIndexAlready) {
+  RunOnSource(
+      "CREATE TABLE p (id int, v text, PRIMARY KEY (id)) PARTITION BY RANGE (id); CREATE INDEX pv ON p (v);"
+      "CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10)");
+  Migrate();
+  RunOnTarget("CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20)");
+  RunOnSource(
+      "CREATE TABLE p2 (id int NOT NULL, v text); CREATE INDEX special ON p2 (v);"
+      "ALTER TABLE p ATTACH PARTITION p2 FOR VALUES FROM (10) TO (20); INSERT INTO p VALUES (11, 'x')");
+  Migrate();
+  ExpectCutover();
+  ExpectEqualContent(pair_);
+  EXPECT_EQ(Target("SELECT count(*) FROM pg_indexes WHERE tablename = 'p2'"), "2");
+}
+
 }  // namespace
 }  // namespace walferry
