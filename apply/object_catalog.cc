@@ -18,6 +18,20 @@ FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('i', 'I')
 UNION ALL
+SELECT 'PART INDEX', n.nspname || '.' || p.relname || ' ' || tn.nspname || '.' || t.relname
+FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class p ON p.oid = i.inhparent AND p.relkind = 'I'
+JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
+JOIN pg_catalog.pg_index x ON x.indexrelid = i.inhrelid
+JOIN pg_catalog.pg_class t ON t.oid = x.indrelid
+JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
+UNION ALL
+SELECT 'STATISTICS', n.nspname || '.' || s.stxname
+FROM pg_catalog.pg_statistic_ext s JOIN pg_catalog.pg_namespace n ON n.oid = s.stxnamespace
+UNION ALL
+SELECT 'ROW SECURITY', n.nspname || '.' || c.relname
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relrowsecurity
+UNION ALL
 SELECT CASE k.contype WHEN 'f' THEN 'FK CONSTRAINT' WHEN 'c' THEN 'CHECK CONSTRAINT' ELSE 'CONSTRAINT' END,
   n.nspname || '.' || c.relname || ' ' || k.conname
 FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
@@ -44,9 +58,9 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 UNION ALL
 SELECT 'EVENT TRIGGER', e.evtname FROM pg_catalog.pg_event_trigger e)sql";
 
-constexpr std::array<std::string_view, 9> kKinds = {"INDEX",         "INDEX ATTACH",     "CONSTRAINT",
-                                                    "FK CONSTRAINT", "CHECK CONSTRAINT", "TRIGGER",
-                                                    "RULE",          "POLICY",           "EVENT TRIGGER"};
+constexpr std::array<std::string_view, 11> kKinds = {
+    "INDEX",   "INDEX ATTACH", "CONSTRAINT", "FK CONSTRAINT", "CHECK CONSTRAINT", "STATISTICS",
+    "TRIGGER", "RULE",         "POLICY",     "ROW SECURITY",  "EVENT TRIGGER"};
 
 }  // namespace
 
@@ -64,6 +78,10 @@ std::optional<bool> ObjectCatalog::Has(const SchemaObject& object) const {
   // A view that needs a primary key, say, stands there with another query until its rule replaces that.
   if (object.name.ends_with(" _RETURN")) return std::nullopt;
   return objects_.contains({object.kind, object.name});
+}
+
+bool ObjectCatalog::HasPartOf(const TableName& parent, const TableName& table) const {
+  return objects_.contains({"PART INDEX", parent.ToString() + " " + table.ToString()});
 }
 
 bool ObjectCatalog::IsUnvalidated(const SchemaObject& foreign_key) const {

@@ -22,6 +22,9 @@ class ObjectCatalog {
   // Nothing for a kind that is not looked for (an ACL, say): the mark in the state is all there is then.
   std::optional<bool> Has(const SchemaObject& object) const;
 
+  // Whether the table, a partition, has an index that is a part of `parent`.
+  bool HasPartOf(const TableName& parent, const TableName& table) const;
+
   // A foreign key that stands there as NOT VALID.
   bool IsUnvalidated(const SchemaObject& foreign_key) const;
 

@@ -38,6 +38,10 @@ struct SchemaDumpOptions {
 absl::StatusOr<SchemaDump> DumpSchema(const SchemaDumpOptions& options, int source_version,
                                       const StopSignal& stop);
 
+// The objects alone, and what is left out; what stays and needs what goes is not asked for.
+absl::StatusOr<SchemaDump> DumpObjects(const SchemaDumpOptions& options, int source_version,
+                                       const StopSignal& stop);
+
 // A partition that is new on the source, as it is made on a target whose partitioned table has its indexes
 // already: by itself with its own ones, and attached then, which makes them parts of those of the partitioned
 // table.

@@ -51,13 +51,10 @@ absl::StatusOr<std::vector<ScriptEntry>> DumpSection(const std::string& program,
   return SplitScript(script);
 }
 
-}  // namespace
-
-absl::StatusOr<SchemaDump> DumpSchema(const SchemaDumpOptions& options, int source_version,
-                                      const StopSignal& stop) {
+// Without what is left out.
+absl::StatusOr<SchemaDump> DumpWithout(LeftOut left_out, const SchemaDumpOptions& options, int source_version,
+                                       const StopSignal& stop) {
   WF_ASSIGN_OR_RETURN(const std::string program, FindDumpProgram(source_version));
-  WF_ASSIGN_OR_RETURN(LeftOut left_out, FindLeftOutInSnapshot(options, stop));
-  WF_RETURN_IF_ERROR(CheckNothingNeeded(left_out));
   WF_ASSIGN_OR_RETURN(const ChildConninfo conninfo, DumpConninfo(options.source, stop));
   WF_ASSIGN_OR_RETURN(std::vector<ScriptEntry> pre_data,
                       DumpSection(program, options, conninfo, left_out, "pre-data", stop));
@@ -68,6 +65,22 @@ absl::StatusOr<SchemaDump> DumpSchema(const SchemaDumpOptions& options, int sour
   return SchemaDump{.pre_data_sql = PreDataSql(pre_data),
                     .post_data = PostDataObjects(pre_data, post_data),
                     .left_out = std::move(left_out.names)};
+}
+
+}  // namespace
+
+absl::StatusOr<SchemaDump> DumpSchema(const SchemaDumpOptions& options, int source_version,
+                                      const StopSignal& stop) {
+  WF_RETURN_IF_ERROR(FindDumpProgram(source_version).status());
+  WF_ASSIGN_OR_RETURN(LeftOut left_out, FindLeftOutInSnapshot(options, stop));
+  WF_RETURN_IF_ERROR(CheckNothingNeeded(left_out));
+  return DumpWithout(std::move(left_out), options, source_version, stop);
+}
+
+absl::StatusOr<SchemaDump> DumpObjects(const SchemaDumpOptions& options, int source_version,
+                                       const StopSignal& stop) {
+  WF_ASSIGN_OR_RETURN(LeftOut left_out, FindLeftOutInSnapshot(options, stop));
+  return DumpWithout(std::move(left_out), options, source_version, stop);
 }
 
 absl::StatusOr<PartitionSchema> DumpPartitions(const SchemaDumpOptions& options, int source_version,

@@ -271,6 +271,20 @@ std::optional<TableName> TableOfIndex(const SchemaObject& object) {
   return TakeTable(sql);
 }
 
+std::optional<AttachedIndex> AttachedIndexOf(const SchemaObject& object) {
+  if (object.kind != "INDEX ATTACH") return std::nullopt;
+  std::string sql = object.sql.substr(0, object.sql.find(";\n"));
+  if (sql.ends_with(";")) sql.pop_back();
+  sql += " ";
+  std::string_view rest = sql;
+  if (!TakeWord(rest, "ALTER INDEX ")) return std::nullopt;
+  std::optional<TableName> parent = TakeTable(rest);
+  if (!parent || !TakeWord(rest, "ATTACH PARTITION ")) return std::nullopt;
+  std::optional<TableName> index = TakeTable(rest);
+  if (!index) return std::nullopt;
+  return AttachedIndex{*std::move(parent), *std::move(index)};
+}
+
 void EraseEntries(const std::set<DumpedObject>& objects, std::vector<ScriptEntry>& entries) {
   bool follows = false;  // The entry before was taken out.
   std::erase_if(entries, [&](const ScriptEntry& entry) {

@@ -48,6 +48,14 @@ std::vector<SchemaObject> PostDataObjects(const std::vector<ScriptEntry>& pre_da
 // pg_dump writes: CREATE [UNIQUE] INDEX … ON [ONLY] table, ALTER TABLE ONLY table ADD CONSTRAINT.
 std::optional<TableName> TableOfIndex(const SchemaObject& object);
 
+// What makes an index of a partition a part of that of its partitioned table.
+struct AttachedIndex {
+  TableName parent;
+  TableName index;
+};
+// Nothing for other objects.
+std::optional<AttachedIndex> AttachedIndexOf(const SchemaObject& object);
+
 // The statement with other names of tables, old to new, as pg_dump writes them (quoted where they have to
 // be).
 using TableRenames = std::vector<std::pair<TableName, TableName>>;

@@ -409,6 +409,17 @@ absl::Status UpdateObject(Connection& target, const std::string& name, const Sch
       .status();
 }
 
+absl::Status DeleteObjects(Connection& target, const std::string& name,
+                           const std::vector<std::int64_t>& ids) {
+  for (const std::int64_t id : ids) {
+    WF_RETURN_IF_ERROR(target
+                           .Execute("DELETE FROM walferry.schema_object WHERE migration = $1 AND id = $2",
+                                    {name, std::to_string(id)})
+                           .status());
+  }
+  return absl::OkStatus();
+}
+
 absl::Status MarkObjectDone(Connection& target, const std::string& name, std::int64_t id) {
   return ExpectOneRow(
       target.Execute("UPDATE walferry.schema_object SET done = true WHERE migration = $1 AND id = $2",

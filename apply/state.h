@@ -200,6 +200,7 @@ absl::Status AppendObjects(Connection& target, const std::string& name, std::vec
 absl::StatusOr<std::vector<SchemaObject>> LoadObjects(Connection& target, const std::string& name);
 // Name and SQL of one.
 absl::Status UpdateObject(Connection& target, const std::string& name, const SchemaObject& object);
+absl::Status DeleteObjects(Connection& target, const std::string& name, const std::vector<std::int64_t>& ids);
 absl::Status MarkObjectDone(Connection& target, const std::string& name, std::int64_t id);
 absl::Status MarkObjectsDone(Connection& target, const std::string& name,
                              const std::vector<std::int64_t>& ids);

@@ -11,6 +11,7 @@
 #include "tools/cutover_drain.h"
 #include "tools/endpoint.h"
 #include "tools/log.h"
+#include "tools/object_refresh.h"
 #include "tools/open_transactions.h"
 #include "tools/quantity.h"
 #include "tools/sequence_choice.h"
@@ -63,14 +64,26 @@ bool Accepts(const CutoverOptions& options, std::string_view kind) {
   return std::find(options.accepted.begin(), options.accepted.end(), kind) != options.accepted.end();
 }
 
+absl::StatusOr<ObjectRefresh> ObjectsNow(const CutoverOptions& options, Sides& sides,
+                                         const StopSignal& stop) {
+  return ReadObjects({sides.source,
+                      sides.target,
+                      options.migration.source,
+                      *sides.record,
+                      sides.tables,
+                      {.retry_for = options.timeout}},
+                     stop);
+}
+
 // All of the gate but open transactions, which are waited for.
-absl::Status PassGate(const CutoverOptions& options, Sides& sides) {
+absl::Status PassGate(const CutoverOptions& options, Sides& sides, const StopSignal& stop) {
   const std::string& name = options.migration.name;
   std::vector<GateReason> reasons = PhaseReasons(sides.record, name);
   if (reasons.empty()) {
+    WF_ASSIGN_OR_RETURN(const ObjectRefresh objects, ObjectsNow(options, sides, stop));
     WF_ASSIGN_OR_RETURN(reasons,
                         StandingReasons({sides.source, sides.target, name, sides.record, sides.tables,
-                                         /*tries_last_stage=*/true}));
+                                         /*tries_last_stage=*/true, &objects}));
     reasons = NotAccepted(std::move(reasons), options.accepted);
   }
   if (reasons.size() > 1) {
@@ -145,6 +158,7 @@ absl::StatusOr<SwitchPlan> Prepare(const CutoverOptions& options, Migration& mig
                                    const StopSignal& stop) {
   // What is made from here on is about the tables as they are called now.
   WF_RETURN_IF_ERROR(migration.FollowCatalog());
+  WF_RETURN_IF_ERROR(migration.RefreshObjects());
   WF_RETURN_IF_ERROR(migration.CreateObjectsUpTo(ObjectStage::kAttach));
   WF_ASSIGN_OR_RETURN(SwitchPlan plan, PlanSwitch(migration));
   for (const Leftover& leftover : RehearseRefreshes(migration, plan.stage, options.timeout, stop)) {
@@ -184,15 +198,16 @@ absl::StatusOr<CutoverForecast> ForecastCutover(const CutoverOptions& options, c
   forecast.reasons = PhaseReasons(sides.record, name);
   forecast.can_begin = forecast.reasons.empty();
   if (!forecast.can_begin) return forecast;
-  WF_ASSIGN_OR_RETURN(forecast.reasons, CutoverGate({sides.source, sides.target, name, sides.record,
-                                                     sides.tables, /*tries_last_stage=*/true}));
+  WF_ASSIGN_OR_RETURN(const ObjectRefresh refresh, ObjectsNow(options, sides, stop));
+  WF_ASSIGN_OR_RETURN(forecast.reasons,
+                      CutoverGate({sides.source, sides.target, name, sides.record, sides.tables,
+                                   /*tries_last_stage=*/true, &refresh}));
   forecast.reasons = NotAccepted(std::move(forecast.reasons), options.accepted);
 
   WF_ASSIGN_OR_RETURN(const Lsn head, CurrentWalLsn(sides.source));
   forecast.lag_bytes = head.value - std::min(head, sides.record->confirmed).value;
-  WF_ASSIGN_OR_RETURN(const std::vector<SchemaObject> objects, LoadObjects(sides.target, name));
   WF_ASSIGN_OR_RETURN(const ObjectCatalog there, ObjectCatalog::Read(sides.target));
-  const LastStage stage = PlanLastStage(objects, there);
+  const LastStage stage = PlanLastStage(refresh.objects, there);
   forecast.objects = static_cast<int>(stage.switching.size());
   forecast.validations = static_cast<int>(stage.validations.size());
   forecast.refreshes = static_cast<int>(stage.refreshes.size());
@@ -217,7 +232,7 @@ absl::StatusOr<CutoverReport> Cutover(const CutoverOptions& options, const StopS
     WF_ASSIGN_OR_RETURN(Sides sides, ConnectSides(options.migration, stop));
     WF_ASSIGN_OR_RETURN(const bool is_left, SomethingIsLeft(sides));
     if (is_left) return FinishSwitched(options, stop);
-    WF_RETURN_IF_ERROR(PassGate(options, sides));
+    WF_RETURN_IF_ERROR(PassGate(options, sides, stop));
     if (!Accepts(options, "open-transactions")) {
       WF_RETURN_IF_ERROR(AwaitOpenTransactions(options, sides.source, stop));
     }

@@ -9,6 +9,7 @@
 
 #include "stream/slot.h"
 #include "tools/catalog_reasons.h"
+#include "tools/constraint_reasons.h"
 #include "tools/cutover_marker.h"
 #include "tools/open_transactions.h"
 #include "tools/quantity.h"
@@ -176,6 +177,8 @@ absl::StatusOr<std::vector<GateReason>> StandingReasons(const GateSubject& subje
   Append(reasons, std::move(catalog));
   WF_ASSIGN_OR_RETURN(Reasons target, TargetReasons(subject.target, subject.name));
   Append(reasons, std::move(target));
+  WF_ASSIGN_OR_RETURN(Reasons constraints, ConstraintReasons(subject));
+  Append(reasons, std::move(constraints));
   WF_ASSIGN_OR_RETURN(Reasons privileges, PrivilegeReasons(subject));
   Append(reasons, std::move(privileges));
   WF_ASSIGN_OR_RETURN(Reasons sequences, SequenceReasons(subject));

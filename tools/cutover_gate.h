@@ -12,6 +12,8 @@
 
 namespace walferry {
 
+struct ObjectRefresh;
+
 struct GateReason {
   std::string kind;     // One word, for --accept.
   std::string text;     // One sentence without its full stop.
@@ -25,6 +27,8 @@ struct GateSubject {
   const std::optional<MigrationRecord>& record;  // Nothing where the target has none.
   const TableFilter& tables;
   bool tries_last_stage = false;  // Takes locks on the target for moments.
+  // The objects that the cutover will make (tools/object_refresh.h); null: as they are recorded.
+  const ObjectRefresh* objects = nullptr;
 };
 
 // All reasons. Reads only. A second at most is waited for to see which open transactions last.

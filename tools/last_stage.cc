@@ -4,6 +4,7 @@
 #include <string_view>
 #include <utility>
 
+#include "apply/index_trial.h"
 #include "apply/last_stage.h"
 #include "apply/object_catalog.h"
 #include "apply/object_trial.h"
@@ -37,19 +38,25 @@ std::string CommandFor(const ObjectTrial& trial, const std::string& user) {
   return "mend the target so that this statement succeeds: " + trial.object.sql;
 }
 
+std::vector<SchemaObject> MissingIndexes(std::vector<SchemaObject> objects, const ObjectCatalog& there) {
+  std::erase_if(objects, [&](const SchemaObject& object) { return there.IsThere(object); });
+  for (SchemaObject& object : objects) object.done = false;
+  return objects;
+}
+
 }  // namespace
 
-absl::StatusOr<std::vector<LastStageProblem>> TryLastStage(Connection& target, const std::string& name,
-                                                           const TableRenames& renames) {
-  WF_ASSIGN_OR_RETURN(std::vector<SchemaObject> objects, LoadObjects(target, name));
-  for (SchemaObject& object : objects) object = WithTablesRenamed(std::move(object), renames);
+absl::StatusOr<std::vector<LastStageProblem>> TryLastStage(Connection& target,
+                                                           const std::vector<SchemaObject>& objects) {
   WF_ASSIGN_OR_RETURN(const ObjectCatalog there, ObjectCatalog::Read(target));
   // Whatever the marks say: what is there needs not be made, what is missing does.
   const LastStage stage = PlanLastStage(objects, there);
   std::vector<SchemaObject> missing = stage.switching;
   missing.insert(missing.end(), stage.event_triggers.begin(), stage.event_triggers.end());
   for (SchemaObject& object : missing) object.done = false;
-  WF_ASSIGN_OR_RETURN(const std::vector<ObjectTrial> trials, TryObjects(target, missing));
+  WF_ASSIGN_OR_RETURN(std::vector<ObjectTrial> trials, TryIndexes(target, MissingIndexes(objects, there)));
+  WF_ASSIGN_OR_RETURN(const std::vector<ObjectTrial> others, TryObjects(target, missing));
+  trials.insert(trials.end(), others.begin(), others.end());
   std::vector<LastStageProblem> problems;
   for (const ObjectTrial& trial : trials) {
     LastStageProblem& problem = problems.emplace_back();
@@ -66,7 +73,8 @@ absl::StatusOr<std::vector<LastStageProblem>> TryLastStage(Connection& target, c
 }
 
 absl::Status WarnOfLastStage(Connection& target, const std::string& name) {
-  WF_ASSIGN_OR_RETURN(const std::vector<LastStageProblem> problems, TryLastStage(target, name));
+  WF_ASSIGN_OR_RETURN(const std::vector<SchemaObject> objects, LoadObjects(target, name));
+  WF_ASSIGN_OR_RETURN(const std::vector<LastStageProblem> problems, TryLastStage(target, objects));
   for (const LastStageProblem& problem : problems) {
     if (problem.tried) {
       LogWarn("the cutover will need this: %s. Fix: %s", problem.text, problem.command);

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "apply/schema_script.h"
+#include "apply/state.h"
 #include "stream/connection.h"
 
 namespace walferry {
@@ -18,12 +18,11 @@ struct LastStageProblem {
   bool tried = true;      // False: its table was locked all the while, nothing is known. No reason to refuse.
 };
 
-// Of what migration `name` has not made yet; see TryObjects() in apply/object_trial.h. Changes nothing.
-// renames: of tables that are called otherwise by now and not recorded so.
-absl::StatusOr<std::vector<LastStageProblem>> TryLastStage(Connection& target, const std::string& name,
-                                                           const TableRenames& renames = {});
+// Of what is not made yet; see TryObjects() in apply/object_trial.h and TryIndexes(). Changes nothing.
+absl::StatusOr<std::vector<LastStageProblem>> TryLastStage(Connection& target,
+                                                           const std::vector<SchemaObject>& objects);
 
-// The same, each as a warning in the log.
+// The same for what migration `name` has recorded, each as a warning in the log.
 absl::Status WarnOfLastStage(Connection& target, const std::string& name);
 
 }  // namespace walferry

@@ -84,6 +84,9 @@ class Migration {
   // Everything of the schema up to and with stage `last` that is not there yet.
   absl::Status CreateObjectsUpTo(ObjectStage last);
 
+  // Takes the list of them from the source again (tools/object_refresh.h).
+  absl::Status RefreshObjects();
+
   absl::Status SetPhase(Phase phase);
   absl::Status Note(const std::string& kind, const std::string& detail);
   absl::StatusOr<std::vector<TableRecord>> Tables() { return LoadTables(target_, record_.name); }
@@ -145,6 +148,7 @@ class Migration {
   absl::Status CopyListed(const TableCopyOptions& options,
                           const std::function<bool(const TableRecord&)>& is_listed);
   absl::Status BeginEarlyIndexes(const std::vector<TableRecord>& tables);
+  absl::Status CreateObjectsThatAreLeft(ObjectStage last);
   absl::Status IndexPhase();
   absl::StatusOr<FollowResult> StreamOnce(const FollowUntil& until,
                                           const std::function<void(const RuntimeSnapshot&)>& watch);

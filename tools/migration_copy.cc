@@ -14,6 +14,7 @@
 #include "tools/last_stage.h"
 #include "tools/log.h"
 #include "tools/migration.h"
+#include "tools/object_refresh.h"
 #include "tools/quantity.h"
 #include "tools/role_needs.h"
 #include "tools/source_record.h"
@@ -406,11 +407,29 @@ absl::Status Migration::CreateObjectsUpTo(ObjectStage last) {
                        });
 }
 
+absl::Status Migration::RefreshObjects() {
+  WF_RETURN_IF_ERROR(ReconnectSource());
+  WF_ASSIGN_OR_RETURN(
+      const ObjectRefresh refresh,
+      ReadObjects({source_, target_, options_.source, record_, options_.tables, SourceLockRetry()}, *stop_));
+  return RecordObjects(target_, record_.name, refresh);
+}
+
+// A table or column may be gone from both sides since the list was taken.
+absl::Status Migration::CreateObjectsThatAreLeft(ObjectStage last) {
+  const absl::Status created = CreateObjectsUpTo(last);
+  const std::string sqlstate = SqlstateOf(created);
+  if (sqlstate != "42P01" && sqlstate != "42703") return created;
+  LogInfo("the list of objects is taken from the source again: %s", MessageOf(created));
+  WF_RETURN_IF_ERROR(RefreshObjects());
+  return CreateObjectsUpTo(last);
+}
+
 absl::Status Migration::IndexPhase() {
   if (early_indexes_ != nullptr) WF_RETURN_IF_ERROR(early_indexes_->Finish(*stop_));
   early_indexes_.reset();
   WF_ASSIGN_OR_RETURN(const bool early, ForeignKeysMayComeEarly());
-  WF_RETURN_IF_ERROR(CreateObjectsUpTo(early ? ObjectStage::kForeignKey : ObjectStage::kAttach));
+  WF_RETURN_IF_ERROR(CreateObjectsThatAreLeft(early ? ObjectStage::kForeignKey : ObjectStage::kAttach));
   WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
   const std::vector<TableName> names = NamesOf(tables);
   LogInfo("analyzing %d tables", names.size());
