@@ -9,6 +9,7 @@
 
 #include "stream/slot.h"
 #include "tools/catalog_reasons.h"
+#include "tools/cutover_leftovers.h"
 #include "tools/cutover_marker.h"
 #include "tools/open_transactions.h"
 #include "tools/quantity.h"
@@ -135,19 +136,29 @@ absl::StatusOr<Reasons> SequenceReasons(const GateSubject& subject) {
 
 }  // namespace
 
-std::vector<GateReason> PhaseReasons(const std::optional<MigrationRecord>& record, const std::string& name) {
-  if (!record)
-    return {{"no-migration", "there is no migration " + name + " on the target", "walferry migrate"}};
+absl::StatusOr<std::vector<GateReason>> PhaseReasons(Connection& target,
+                                                     const std::optional<MigrationRecord>& record,
+                                                     const std::string& name) {
+  if (!record) {
+    return Reasons{{"no-migration", "there is no migration " + name + " on the target", "walferry migrate"}};
+  }
   if (record->phase == Phase::kDone) {
-    return {{"phase", "migration " + name + " was cut over already", "walferry cleanup"}};
+    WF_ASSIGN_OR_RETURN(const std::vector<Leftover> leftovers, ListLeftovers(target, name));
+    if (leftovers.empty()) {
+      return Reasons{{"phase", "migration " + name + " was cut over already", "walferry cleanup"}};
+    }
+    return Reasons{
+        {"left-over", "migration " + name + " was cut over, but this is left over: " + Describe(leftovers),
+         "walferry cutover again"}};
   }
   if (record->phase < Phase::kCatchUp) {
-    return {{"phase",
-             absl::StrFormat("migration %s is in phase %s and has to finish the copy and catch up first",
-                             name, PhaseName(record->phase)),
-             "walferry migrate"}};
+    return Reasons{
+        {"phase",
+         absl::StrFormat("migration %s is in phase %s and has to finish the copy and catch up first", name,
+                         PhaseName(record->phase)),
+         "walferry migrate"}};
   }
-  return {};
+  return Reasons();
 }
 
 absl::StatusOr<std::vector<GateReason>> OpenTransactionReasons(Connection& source) {
@@ -186,7 +197,7 @@ absl::StatusOr<std::vector<GateReason>> StandingReasons(const GateSubject& subje
 }
 
 absl::StatusOr<std::vector<GateReason>> CutoverGate(const GateSubject& subject) {
-  Reasons reasons = PhaseReasons(subject.record, subject.name);
+  WF_ASSIGN_OR_RETURN(Reasons reasons, PhaseReasons(subject.target, subject.record, subject.name));
   if (!reasons.empty()) return reasons;
   WF_ASSIGN_OR_RETURN(reasons, StandingReasons(subject));
   WF_ASSIGN_OR_RETURN(Reasons open, OpenTransactionReasons(subject.source));

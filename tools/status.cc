@@ -49,7 +49,7 @@ absl::Status AskGate(Connection& source, Connection& target, StatusReport& repor
 
 // Without the source the gate can only say no.
 absl::Status AskTargetAlone(Connection& target, StatusReport& report) {
-  report.reasons = PhaseReasons(report.migration, report.migration.name);
+  WF_ASSIGN_OR_RETURN(report.reasons, PhaseReasons(target, report.migration, report.migration.name));
   if (report.reasons.empty()) {
     WF_ASSIGN_OR_RETURN(report.reasons, TargetReasons(target, report.migration.name));
   }
