@@ -4,8 +4,8 @@
 namespace walferry {
 
 // Other users' sessions are visible as rows, not in detail: a member of pg_read_all_stats alone sees that one
-// is a client's. What has a user and a database, and sends no WAL, counts as one. Superusers are above the limits of roles and
-// databases. reserved_connections is of version 16.
+// is a client's. What has a user and a database, and sends no WAL, counts as one. Superusers are above the
+// limits of roles and databases. reserved_connections is of version 16.
 absl::StatusOr<SessionRoom> FindSessionRoom(Connection& connection) {
   WF_ASSIGN_OR_RETURN(const Result row, connection.Execute(R"sql(
 WITH me AS (SELECT * FROM pg_catalog.pg_roles WHERE rolname = current_user),

@@ -146,7 +146,9 @@ absl::StatusOr<SwitchPlan> Prepare(const CutoverOptions& options, Migration& mig
   // What is made from here on is about the tables as they are called now.
   WF_RETURN_IF_ERROR(migration.FollowCatalog());
   WF_RETURN_IF_ERROR(migration.CreateObjectsUpTo(ObjectStage::kAttach));
-  WF_ASSIGN_OR_RETURN(SwitchPlan plan, PlanSwitch(migration));
+  WF_ASSIGN_OR_RETURN(SwitchPlan plan,
+                      PlanSwitch(migration, Accepts(options, "sequences") ? SequencePolicy::kLeaveOut
+                                                                          : SequencePolicy::kAllOrFail));
   for (const Leftover& leftover : RehearseRefreshes(migration, plan.stage, options.timeout, stop)) {
     LogWarn("%s", leftover.text);
   }
@@ -176,6 +178,7 @@ absl::StatusOr<bool> SomethingIsLeft(Sides& sides) {
 }  // namespace
 
 absl::StatusOr<CutoverForecast> ForecastCutover(const CutoverOptions& options, const StopSignal& stop) {
+  WF_RETURN_IF_ERROR(Migration::CheckOpens(options.migration, stop));
   WF_ASSIGN_OR_RETURN(Sides sides, ConnectSides(options.migration, stop));
   const std::string& name = options.migration.name;
   CutoverForecast forecast;
@@ -212,6 +215,8 @@ absl::StatusOr<CutoverForecast> ForecastCutover(const CutoverOptions& options, c
 
 absl::StatusOr<CutoverReport> Cutover(const CutoverOptions& options, const StopSignal& stop) {
   {
+    // Before the running walferry is asked to stop: a refusal must not end it.
+    WF_RETURN_IF_ERROR(Migration::CheckOpens(options.migration, stop));
     WF_ASSIGN_OR_RETURN(Sides sides, ConnectSides(options.migration, stop));
     WF_ASSIGN_OR_RETURN(const bool is_left, SomethingIsLeft(sides));
     if (is_left) return FinishSwitched(options, stop);
@@ -252,6 +257,8 @@ absl::StatusOr<CutoverReport> Cutover(const CutoverOptions& options, const StopS
   LogInfo("switched: the target takes writes from now on; the write pause was %s",
           FormatTimeSpan(report.pause.total));
   report.leftovers = FinishAfterSwitch(migration, plan.stage, options.timeout, stop);
+  report.leftovers.insert(report.leftovers.end(), plan.sequences_left_out.begin(),
+                          plan.sequences_left_out.end());
   return report;
 }
 

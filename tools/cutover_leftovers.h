@@ -21,6 +21,11 @@ absl::StatusOr<LastStage> LoadUnfinishedStage(Connection& target, const std::str
 // The same, each as a sentence.
 absl::StatusOr<std::vector<Leftover>> ListLeftovers(Connection& target, const std::string& name);
 
+// Statements that refresh a view or validate a foreign key by hand, whatever their session is set to. Both
+// read as the owner: under row security that is forced upon owners they would see a part of the rows, and say
+// nothing.
+std::string StatementByHand(Connection& target, const SchemaObject& object);
+
 // "a, b and 3 more"
 std::string Describe(const std::vector<Leftover>& leftovers);
 

@@ -17,10 +17,14 @@ struct SwitchPlan {
   LastStage stage;                       // Its refreshes are of views that are populated on the source.
   std::vector<std::int64_t> not_needed;  // Refreshes of the others.
   std::vector<TableName> sequences;
+  std::vector<Leftover> sequences_left_out;
 };
 
-// Reads both sides; changes nothing.
-absl::StatusOr<SwitchPlan> PlanSwitch(Migration& migration);
+enum class SequencePolicy { kAllOrFail, kLeaveOut };
+
+// Reads both sides; changes nothing. kLeaveOut: sequences that cannot be carried are named instead.
+absl::StatusOr<SwitchPlan> PlanSwitch(Migration& migration,
+                                      SequencePolicy policy = SequencePolicy::kAllOrFail);
 
 struct SwitchReport {
   SequenceReport sequences;

@@ -8,8 +8,9 @@
 namespace walferry {
 namespace {
 
-// backend_xid is shown to every role. backend_type and xact_start of other roles' sessions are NULL to whoever
-// is no member of pg_read_all_stats: what cannot be told apart counts as an application. Autovacuum has no user.
+// backend_xid is shown to every role. backend_type and xact_start of other roles' sessions are NULL to
+// whoever is no member of pg_read_all_stats: what cannot be told apart counts as an application. Autovacuum
+// has no user.
 constexpr char kOpen[] = R"sql(
 SELECT a.pid, a.backend_xid::text, a.application_name, a.usename,
   extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)::bigint

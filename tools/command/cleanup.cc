@@ -16,10 +16,11 @@ struct CleanupFlags {
 absl::Status CheckNothingIsLeftOver(const CleanupFlags& flags, const CleanupPlan& plan,
                                     const std::string& name) {
   if (plan.leftovers.empty() || !flags.accepted.empty()) return absl::OkStatus();
-  return Errorf(absl::StatusCode::kFailedPrecondition,
-                "migration %s was cut over, but this is left over: %s: run walferry cutover again, or give it "
-                "up with walferry cleanup --accept left-over",
-                name, Describe(plan.leftovers));
+  return Errorf(
+      absl::StatusCode::kFailedPrecondition,
+      "migration %s was cut over, but this is left over: %s: run walferry cutover again, or give it "
+      "up with walferry cleanup --accept left-over",
+      name, Describe(plan.leftovers));
 }
 
 absl::StatusOr<ExitCode> RunCleanupCommand(const CleanupFlags& flags, const CommandContext& context) {

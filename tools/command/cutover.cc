@@ -56,7 +56,8 @@ void PrintJson(const CutoverReport& report, const CommandContext& context) {
 
 std::string SwitchText(const CutoverReport& report) {
   if (report.was_switched) {
-    return absl::StrFormat("The switch came about in an earlier run, at %s; %s.\n", report.position.ToString(),
+    return absl::StrFormat("The switch came about in an earlier run, at %s; %s.\n",
+                           report.position.ToString(),
                            report.leftovers.empty() ? "what that had left over is done now"
                                                     : "of what that had left over something remains");
   }
