@@ -25,9 +25,9 @@ absl::Status NoteStreamError(Connection& target, const std::string& name, const 
 
 absl::StatusOr<std::optional<EventRecord>> LoadLastError(Connection& target, const std::string& name) {
   WF_ASSIGN_OR_RETURN(const std::vector<EventRecord> events, LoadEvents(target, name, kEventsMax));
-  for (const EventRecord& event : events) {
-    if (event.kind == kStream) break;
-    if (event.kind == kError) return event;
+  for (auto event = events.rbegin(); event != events.rend(); ++event) {  // The newest is the last.
+    if (event->kind == kStream) break;
+    if (event->kind == kError) return *event;
   }
   return std::nullopt;
 }

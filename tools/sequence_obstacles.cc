@@ -23,7 +23,8 @@ struct SequenceState {
   std::string identity;  // "ALWAYS", "BY DEFAULT", "" for a serial column.
 };
 
-constexpr std::string_view kOnTarget = "on the target: ";
+// A comment, so that the line can be pasted.
+constexpr std::string_view kOnTarget = " -- on the target";
 
 using SequenceStates = std::map<TableName, SequenceState>;
 
@@ -109,22 +110,22 @@ class Finder {
   void LookAt(const SequenceInfo& sequence) {
     const auto here = source_.find(sequence.name);
     if (here == source_.end()) return;  // Dropped a moment ago.
-    const auto there = target_.find(sequence.name);
-    if (there == target_.end()) return LookAtMissing(sequence, here->second);
-    LookAtIdentity(sequence.name, here->second, there->second);
     if (!sequence.readable) {
       Add(sequence.name,
           absl::StrFormat("user %s may not read sequence %s of the source", source_user_,
                           sequence.name.ToString()),
           GrantToRead(sequence.name, source_user_), /*blocks_setting=*/true);
     }
+    const auto there = target_.find(sequence.name);
+    if (there == target_.end()) return LookAtMissing(sequence, here->second);
+    LookAtIdentity(sequence.name, here->second, there->second);
     if (!there->second.settable || !there->second.readable) {
-      Add(sequence.name,
-          absl::StrFormat("user %s may not set sequence %s of the target", target_user_,
-                          sequence.name.ToString()),
-          absl::StrFormat("GRANT SELECT, UPDATE ON SEQUENCE %s TO %s;", Quote(sequence.name),
-                          QuoteIdentifier(target_user_)),
-          /*blocks_setting=*/true);
+      AddForTarget(sequence.name,
+                   absl::StrFormat("user %s may not set sequence %s of the target", target_user_,
+                                   sequence.name.ToString()),
+                   absl::StrFormat("GRANT SELECT, UPDATE ON SEQUENCE %s TO %s;", Quote(sequence.name),
+                                   QuoteIdentifier(target_user_)),
+                   /*blocks_setting=*/true);
     }
   }
 
@@ -133,11 +134,11 @@ class Finder {
     if (there == target_.end()) return;
     const SequenceState& state = there->second;
     if (value.last_value >= state.min && value.last_value <= state.max) return;
-    Add(value.sequence,
+    AddForTarget(
+        value.sequence,
         absl::StrFormat("sequence %s stands at %d on the source, and on the target goes from %d to %d",
                         value.sequence.ToString(), value.last_value, state.min, state.max),
-        std::string(kOnTarget) + "ALTER SEQUENCE " + Quote(value.sequence) + " " +
-            source_.at(value.sequence).bounds + ";",
+        "ALTER SEQUENCE " + Quote(value.sequence) + " " + source_.at(value.sequence).bounds + ";",
         /*blocks_setting=*/true);
   }
 
@@ -148,16 +149,18 @@ class Finder {
     if (here.column.empty()) return;
     const std::string text = absl::StrFormat("sequence %s of column %s of %s is not on the target",
                                              sequence.name.ToString(), here.column, here.table.ToString());
-    if (!here.identity.empty()) return Add(sequence.name, text, MakeIdentity(sequence.name, here, ""));
+    if (!here.identity.empty())
+      return AddForTarget(sequence.name, text, MakeIdentity(sequence.name, here, ""));
     if (const std::optional<TableName> renamed = OwnedByTheSameColumn(here, sequence.name.schema)) {
-      return Add(sequence.name, text,
-                 std::string(kOnTarget) + "ALTER SEQUENCE " + Quote(*renamed) + " RENAME TO " +
-                     QuoteIdentifier(sequence.name.name) + ";");
+      return AddForTarget(
+          sequence.name, text,
+          "ALTER SEQUENCE " + Quote(*renamed) + " RENAME TO " + QuoteIdentifier(sequence.name.name) + ";");
     }
-    Add(sequence.name, text,
-        absl::StrFormat("%sCREATE SEQUENCE %s %s OWNED BY %s.%s; %s SET DEFAULT pg_catalog.nextval(%s);",
-                        kOnTarget, Quote(sequence.name), here.bounds, Quote(here.table),
-                        QuoteIdentifier(here.column), AlterColumn(here), QuoteLiteral(Quote(sequence.name))));
+    AddForTarget(
+        sequence.name, text,
+        absl::StrFormat("CREATE SEQUENCE %s %s OWNED BY %s.%s; %s SET DEFAULT pg_catalog.nextval(%s);",
+                        Quote(sequence.name), here.bounds, Quote(here.table), QuoteIdentifier(here.column),
+                        AlterColumn(here), QuoteLiteral(Quote(sequence.name))));
   }
 
   // The same name does not make an identity: the column of the target draws from it as the source's does.
@@ -169,11 +172,11 @@ class Finder {
     const std::string text = absl::StrFormat("column %s of %s is GENERATED %s AS IDENTITY on the source only",
                                              here.column, here.table.ToString(), here.identity);
     if (!identity.empty()) {
-      return Add(name, text,
-                 std::string(kOnTarget) + AlterColumn(here) + " SET GENERATED " + here.identity + ";");
+      return AddForTarget(name, text, AlterColumn(here) + " SET GENERATED " + here.identity + ";");
     }
     const bool is_in_the_way = there.identity.empty();
-    Add(name, text,
+    AddForTarget(
+        name, text,
         MakeIdentity(
             name, here,
             is_in_the_way ? AlterColumn(here) + " DROP DEFAULT; DROP SEQUENCE " + Quote(name) + "; " : ""));
@@ -184,13 +187,12 @@ class Finder {
     const auto column = identities_.find({here.table, here.column});
     if (column != identities_.end() && !column->second.empty()) {
       if (const std::optional<TableName> other = OwnedByTheSameColumn(here, name.schema)) {
-        return std::string(kOnTarget) + "ALTER SEQUENCE " + Quote(*other) + " RENAME TO " +
-               QuoteIdentifier(name.name) + ";";
+        return "ALTER SEQUENCE " + Quote(*other) + " RENAME TO " + QuoteIdentifier(name.name) + ";";
       }
     }
-    return absl::StrFormat("%s%s%s SET NOT NULL; %s ADD GENERATED %s AS IDENTITY (SEQUENCE NAME %s %s);",
-                           kOnTarget, before, AlterColumn(here), AlterColumn(here), here.identity,
-                           Quote(name), here.options);
+    return absl::StrFormat("%s%s SET NOT NULL; %s ADD GENERATED %s AS IDENTITY (SEQUENCE NAME %s %s);",
+                           before, AlterColumn(here), AlterColumn(here), here.identity, Quote(name),
+                           here.options);
   }
 
   std::optional<TableName> OwnedByTheSameColumn(const SequenceState& here, const std::string& schema) const {
@@ -200,7 +202,12 @@ class Finder {
     return std::nullopt;
   }
 
-  void Add(const TableName& sequence, std::string text, std::string command, bool blocks_setting = false) {
+  void AddForTarget(const TableName& sequence, std::string text, const std::string& command,
+                    bool blocks_setting = false) {
+    Add(sequence, std::move(text), command + std::string(kOnTarget), blocks_setting);
+  }
+
+  void Add(const TableName& sequence, std::string text, std::string command, bool blocks_setting) {
     obstacles_.push_back({sequence, std::move(text), std::move(command), blocks_setting});
   }
 
