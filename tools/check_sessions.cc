@@ -3,12 +3,18 @@
 
 namespace walferry {
 
-// Other users' sessions are visible as rows, not in detail. Superusers are above the limits of roles and
-// databases. reserved_connections is of version 16.
+// Other users' sessions are visible as rows, not in detail: a member of pg_read_all_stats alone sees that one
+// is a client's. What has a user and a database, and sends no WAL, counts as one. Superusers are above the
+// limits of roles and databases. reserved_connections is of version 16.
 absl::StatusOr<SessionRoom> FindSessionRoom(Connection& connection) {
   WF_ASSIGN_OR_RETURN(const Result row, connection.Execute(R"sql(
 WITH me AS (SELECT * FROM pg_catalog.pg_roles WHERE rolname = current_user),
-  session AS (SELECT usesysid, datname FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend'),
+  session AS (
+    SELECT usesysid, datname FROM pg_catalog.pg_stat_activity
+    WHERE CASE WHEN backend_type IS NULL
+               THEN usesysid IS NOT NULL AND datname IS NOT NULL
+                 AND pid NOT IN (SELECT pid FROM pg_catalog.pg_stat_replication)
+               ELSE backend_type = 'client backend' END),
   room (rest, name) AS (
     SELECT pg_catalog.current_setting('max_connections')::bigint - (SELECT pg_catalog.count(*) FROM session)
            - CASE WHEN me.rolsuper THEN 0 ELSE (

@@ -39,6 +39,9 @@ absl::StatusOr<CleanupPlan> PlanCleanup(const std::string& source, const std::st
     return Errorf(absl::StatusCode::kFailedPrecondition, "migration %s is running: stop it first", name);
   }
   CleanupPlan plan;
+  if (record->phase == Phase::kDone) {
+    WF_ASSIGN_OR_RETURN(plan.leftovers, ListLeftovers(on_target, name));
+  }
   if (record->owns_slot) {
     WF_ASSIGN_OR_RETURN(const auto slot, InspectSlot(on_source, record->slot));
     if (slot) {

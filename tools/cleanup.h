@@ -6,6 +6,7 @@
 
 #include "decoder/status.h"
 #include "stream/stop_signal.h"
+#include "tools/cutover_leftovers.h"
 
 namespace walferry {
 
@@ -13,6 +14,8 @@ struct CleanupPlan {
   std::vector<std::string> steps;  // One sentence each, in the order in which they are done.
   std::string slot;                // Empty: none to drop.
   std::vector<std::string> publications;
+  // Of a cutover that did not come to its end; nobody would do it any more.
+  std::vector<Leftover> leftovers;
 };
 
 // Only what the migration made itself: a slot given to `stream --slot` stays. kFailedPrecondition while a

@@ -78,7 +78,7 @@ absl::StatusOr<ObjectRefresh> ObjectsNow(const CutoverOptions& options, Sides& s
 // All of the gate but open transactions, which are waited for.
 absl::Status PassGate(const CutoverOptions& options, Sides& sides, const StopSignal& stop) {
   const std::string& name = options.migration.name;
-  std::vector<GateReason> reasons = PhaseReasons(sides.record, name);
+  WF_ASSIGN_OR_RETURN(std::vector<GateReason> reasons, PhaseReasons(sides.target, sides.record, name));
   if (reasons.empty()) {
     WF_ASSIGN_OR_RETURN(const ObjectRefresh objects, ObjectsNow(options, sides, stop));
     WF_ASSIGN_OR_RETURN(reasons,
@@ -160,7 +160,9 @@ absl::StatusOr<SwitchPlan> Prepare(const CutoverOptions& options, Migration& mig
   WF_RETURN_IF_ERROR(migration.FollowCatalog());
   WF_RETURN_IF_ERROR(migration.RefreshObjects());
   WF_RETURN_IF_ERROR(migration.CreateObjectsUpTo(ObjectStage::kAttach));
-  WF_ASSIGN_OR_RETURN(SwitchPlan plan, PlanSwitch(migration));
+  WF_ASSIGN_OR_RETURN(SwitchPlan plan,
+                      PlanSwitch(migration, Accepts(options, "sequences") ? SequencePolicy::kLeaveOut
+                                                                          : SequencePolicy::kAllOrFail));
   for (const Leftover& leftover : RehearseRefreshes(migration, plan.stage, options.timeout, stop)) {
     LogWarn("%s", leftover.text);
   }
@@ -171,31 +173,30 @@ absl::StatusOr<SwitchPlan> Prepare(const CutoverOptions& options, Migration& mig
 // The migration was switched by a run that did not come to its end.
 absl::StatusOr<CutoverReport> FinishSwitched(const CutoverOptions& options, const StopSignal& stop) {
   WF_ASSIGN_OR_RETURN(Migration migration, Migration::Open(options.migration, stop));
-  WF_ASSIGN_OR_RETURN(SwitchPlan plan, PlanSwitch(migration));
-  WF_RETURN_IF_ERROR(MarkObjectsDone(migration.target(), migration.record().name, plan.not_needed));
-  const auto is_done = [](const SchemaObject& object) { return object.done; };
-  std::erase_if(plan.stage.refreshes, is_done);
-  std::erase_if(plan.stage.event_triggers, is_done);
+  WF_ASSIGN_OR_RETURN(const LastStage stage,
+                      LoadUnfinishedStage(migration.target(), migration.record().name));
   LogInfo("migration %s was switched already: doing what was left over", migration.record().name);
   CutoverReport report;
+  report.was_switched = true;
   report.position = migration.record().confirmed;
-  report.leftovers = FinishAfterSwitch(migration, plan.stage, absl::InfiniteDuration(), stop);
+  report.leftovers = FinishAfterSwitch(migration, stage, absl::InfiniteDuration(), stop);
   return report;
 }
 
 absl::StatusOr<bool> SomethingIsLeft(Sides& sides) {
   if (!sides.record || sides.record->phase != Phase::kDone) return false;
-  WF_ASSIGN_OR_RETURN(const std::vector<SchemaObject> objects, LoadObjects(sides.target, sides.record->name));
-  return std::any_of(objects.begin(), objects.end(), [](const SchemaObject& object) { return !object.done; });
+  WF_ASSIGN_OR_RETURN(const std::vector<Leftover> leftovers, ListLeftovers(sides.target, sides.record->name));
+  return !leftovers.empty();
 }
 
 }  // namespace
 
 absl::StatusOr<CutoverForecast> ForecastCutover(const CutoverOptions& options, const StopSignal& stop) {
+  WF_RETURN_IF_ERROR(Migration::CheckOpens(options.migration, stop));
   WF_ASSIGN_OR_RETURN(Sides sides, ConnectSides(options.migration, stop));
   const std::string& name = options.migration.name;
   CutoverForecast forecast;
-  forecast.reasons = PhaseReasons(sides.record, name);
+  WF_ASSIGN_OR_RETURN(forecast.reasons, PhaseReasons(sides.target, sides.record, name));
   forecast.can_begin = forecast.reasons.empty();
   if (!forecast.can_begin) return forecast;
   WF_ASSIGN_OR_RETURN(const ObjectRefresh refresh, ObjectsNow(options, sides, stop));
@@ -229,6 +230,8 @@ absl::StatusOr<CutoverForecast> ForecastCutover(const CutoverOptions& options, c
 
 absl::StatusOr<CutoverReport> Cutover(const CutoverOptions& options, const StopSignal& stop) {
   {
+    // Before the running walferry is asked to stop: a refusal must not end it.
+    WF_RETURN_IF_ERROR(Migration::CheckOpens(options.migration, stop));
     WF_ASSIGN_OR_RETURN(Sides sides, ConnectSides(options.migration, stop));
     WF_ASSIGN_OR_RETURN(const bool is_left, SomethingIsLeft(sides));
     if (is_left) return FinishSwitched(options, stop);
@@ -239,7 +242,9 @@ absl::StatusOr<CutoverReport> Cutover(const CutoverOptions& options, const StopS
     WF_RETURN_IF_ERROR(TakeOver(sides.target, options.migration, stop));
   }
   WF_ASSIGN_OR_RETURN(Migration migration, Migration::Open(options.migration, stop));
-  WF_RETURN_IF_ERROR(RefusalOf(PhaseReasons(migration.record(), options.migration.name)));
+  WF_ASSIGN_OR_RETURN(const std::vector<GateReason> phase_reasons,
+                      PhaseReasons(migration.target(), migration.record(), options.migration.name));
+  WF_RETURN_IF_ERROR(RefusalOf(phase_reasons));
   WF_RETURN_IF_ERROR(migration.Note("cutover", "begun"));
   WF_ASSIGN_OR_RETURN(const SwitchPlan plan, Prepare(options, migration, stop));
 
@@ -267,6 +272,8 @@ absl::StatusOr<CutoverReport> Cutover(const CutoverOptions& options, const StopS
   LogInfo("switched: the target takes writes from now on; the write pause was %s",
           FormatTimeSpan(report.pause.total));
   report.leftovers = FinishAfterSwitch(migration, plan.stage, options.timeout, stop);
+  report.leftovers.insert(report.leftovers.end(), plan.sequences_left_out.begin(),
+                          plan.sequences_left_out.end());
   return report;
 }
 

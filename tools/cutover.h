@@ -30,6 +30,7 @@ struct WritePause {
 };
 
 struct CutoverReport {
+  bool was_switched = false;  // By an earlier run: only what that had left over was done.
   Lsn marker;
   Lsn position;  // Everything before is on the target.
   WritePause pause;

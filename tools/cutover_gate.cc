@@ -10,21 +10,25 @@
 #include "stream/slot.h"
 #include "tools/catalog_reasons.h"
 #include "tools/constraint_reasons.h"
+#include "tools/cutover_leftovers.h"
 #include "tools/cutover_marker.h"
+#include "tools/last_error.h"
 #include "tools/open_transactions.h"
 #include "tools/quantity.h"
 #include "tools/sequence_choice.h"
+#include "tools/sequence_obstacles.h"
 
 namespace walferry {
 namespace {
 
 using Reasons = std::vector<GateReason>;
 
+// What a cutover cannot be done without (the phase, the slot, the marker's privilege) is not among them.
 constexpr std::array<std::string_view, 19> kAcceptable = {
-    "open-transactions", "missing-rows",         "conflicts",      "new-tables",
-    "dropped-tables",    "detached-partitions",  "renamed-tables", "columns",
-    "needs-copy",        "attached-partitions",  "privileges",     "replica-identity",
-    "sequences",         "invalid-indexes",      "last-stage",     "insert-only",
+    "open-transactions", "missing-rows",         "conflicts",        "new-tables",
+    "dropped-tables",    "detached-partitions",  "renamed-tables",   "columns",
+    "needs-copy",        "attached-partitions",  "replica-identity", "sequences",
+    "invalid-indexes",   "last-stage",           "insert-only",      "stopped",
     "moved-partitions",  "rewritten-partitions", "unlogged-tables"};
 
 constexpr char kInvalidIndexes[] = R"sql(
@@ -110,46 +114,40 @@ absl::StatusOr<Reasons> SequenceReasons(const GateSubject& subject) {
   WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, LoadTables(subject.target, subject.name));
   WF_ASSIGN_OR_RETURN(const SequenceChoice choice,
                       ReadSequenceChoice(subject.source, NamesOf(tables), subject.tables));
-  WF_ASSIGN_OR_RETURN(const std::vector<SequenceInfo> on_target, ListSequences(subject.target));
+  WF_ASSIGN_OR_RETURN(std::vector<SequenceObstacle> obstacles,
+                      FindSequenceObstacles(subject.source, subject.target, choice));
   Reasons reasons;
-  for (const SequenceInfo& sequence : choice.chosen) {
-    const auto there = std::find_if(on_target.begin(), on_target.end(),
-                                    [&](const SequenceInfo& other) { return other.name == sequence.name; });
-    // One that nobody brought over is named at the end, not asked for.
-    if (there == on_target.end()) continue;
-    if (!sequence.readable) {
-      reasons.push_back({"sequences",
-                         absl::StrFormat("user %s may not read sequence %s of the source",
-                                         subject.source.user(), sequence.name.ToString()),
-                         GrantToRead(sequence.name, subject.source.user())});
-    }
-    if (!there->settable || !there->readable) {
-      reasons.push_back({"sequences",
-                         absl::StrFormat("user %s may not set sequence %s of the target",
-                                         subject.target.user(), sequence.name.ToString()),
-                         absl::StrFormat("GRANT SELECT, UPDATE ON SEQUENCE %s TO %s;",
-                                         QuoteName(sequence.name.schema, sequence.name.name),
-                                         QuoteIdentifier(subject.target.user()))});
-    }
+  for (SequenceObstacle& obstacle : obstacles) {
+    reasons.push_back({"sequences", std::move(obstacle.text), std::move(obstacle.command)});
   }
   return reasons;
 }
 
 }  // namespace
 
-std::vector<GateReason> PhaseReasons(const std::optional<MigrationRecord>& record, const std::string& name) {
-  if (!record)
-    return {{"no-migration", "there is no migration " + name + " on the target", "walferry migrate"}};
+absl::StatusOr<std::vector<GateReason>> PhaseReasons(Connection& target,
+                                                     const std::optional<MigrationRecord>& record,
+                                                     const std::string& name) {
+  if (!record) {
+    return Reasons{{"no-migration", "there is no migration " + name + " on the target", "walferry migrate"}};
+  }
   if (record->phase == Phase::kDone) {
-    return {{"phase", "migration " + name + " was cut over already", "walferry cleanup"}};
+    WF_ASSIGN_OR_RETURN(const std::vector<Leftover> leftovers, ListLeftovers(target, name));
+    if (leftovers.empty()) {
+      return Reasons{{"phase", "migration " + name + " was cut over already", "walferry cleanup"}};
+    }
+    return Reasons{{"left-over",
+                    "migration " + name + " was cut over, but this is left over: " + Describe(leftovers),
+                    "walferry cutover again"}};
   }
   if (record->phase < Phase::kCatchUp) {
-    return {{"phase",
-             absl::StrFormat("migration %s is in phase %s and has to finish the copy and catch up first",
-                             name, PhaseName(record->phase)),
-             "walferry migrate"}};
+    return Reasons{
+        {"phase",
+         absl::StrFormat("migration %s is in phase %s and has to finish the copy and catch up first", name,
+                         PhaseName(record->phase)),
+         "walferry migrate"}};
   }
-  return {};
+  return Reasons();
 }
 
 absl::StatusOr<std::vector<GateReason>> OpenTransactionReasons(Connection& source) {
@@ -166,6 +164,11 @@ absl::StatusOr<std::vector<GateReason>> OpenTransactionReasons(Connection& sourc
 absl::StatusOr<std::vector<GateReason>> TargetReasons(Connection& target, const std::string& name) {
   WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, LoadTables(target, name));
   Reasons reasons = CountedReasons(tables);
+  WF_ASSIGN_OR_RETURN(const std::optional<EventRecord> error, LoadLastError(target, name));
+  if (error) {
+    reasons.push_back({"stopped", "the stream ended with an error at " + error->at + ": " + error->detail,
+                       "walferry migrate, after what it says"});
+  }
   WF_ASSIGN_OR_RETURN(Reasons indexes, InvalidIndexReasons(target, tables));
   Append(reasons, std::move(indexes));
   return reasons;
@@ -190,7 +193,7 @@ absl::StatusOr<std::vector<GateReason>> StandingReasons(const GateSubject& subje
 }
 
 absl::StatusOr<std::vector<GateReason>> CutoverGate(const GateSubject& subject) {
-  Reasons reasons = PhaseReasons(subject.record, subject.name);
+  WF_ASSIGN_OR_RETURN(Reasons reasons, PhaseReasons(subject.target, subject.record, subject.name));
   if (!reasons.empty()) return reasons;
   WF_ASSIGN_OR_RETURN(reasons, StandingReasons(subject));
   WF_ASSIGN_OR_RETURN(Reasons open, OpenTransactionReasons(subject.source));

@@ -34,8 +34,11 @@ struct GateSubject {
 // All reasons. Reads only. A second at most is waited for to see which open transactions last.
 absl::StatusOr<std::vector<GateReason>> CutoverGate(const GateSubject& subject);
 
-// Parts of it. What the migration's phase says alone; nothing else is worth asking then.
-std::vector<GateReason> PhaseReasons(const std::optional<MigrationRecord>& record, const std::string& name);
+// Parts of it. What the migration's phase says alone; nothing else is worth asking then. Of one that was
+// switched already: what is left over, which another cutover does.
+absl::StatusOr<std::vector<GateReason>> PhaseReasons(Connection& target,
+                                                     const std::optional<MigrationRecord>& record,
+                                                     const std::string& name);
 // Open and prepared transactions, which `cutover` waits for instead.
 absl::StatusOr<std::vector<GateReason>> OpenTransactionReasons(Connection& source);
 // All that is neither of the two.

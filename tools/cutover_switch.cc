@@ -12,10 +12,12 @@
 #include "tools/log.h"
 #include "tools/quantity.h"
 #include "tools/sequence_choice.h"
+#include "tools/sequence_obstacles.h"
 
 namespace walferry {
 namespace {
 
+constexpr std::string_view kInsufficientPrivilege = "42501";
 constexpr absl::Duration kReadBackFor = absl::Minutes(2);
 
 // A reader of the target that holds a table for longer is named by the error, and ends the cutover in time.
@@ -108,6 +110,11 @@ class Finisher {
     if (done.ok()) done = MarkObjectDone(*connection_, migration_.record().name, object.id);
     if (done.ok()) return LogInfo("%s %s", what, object.name);
     leftovers.push_back({absl::StrFormat("not %s: %s (%s)", what, object.name, MessageOf(done)), object.sql});
+    if (object.kind == kEventTriggerKind) return;
+    leftovers.back().command = StatementByHand(migration_.target(), object);
+    if (SqlstateOf(done) == kInsufficientPrivilege) {
+      leftovers.back().text += "; its statements are for the owner of all that they name, or a superuser";
+    }
   }
 
  private:
@@ -116,9 +123,23 @@ class Finisher {
   std::optional<Connection> connection_;
 };
 
+// Of what was accepted.
+absl::Status LeaveOutSequences(Migration& migration, const SequenceChoice& choice, SwitchPlan& plan) {
+  WF_ASSIGN_OR_RETURN(const std::vector<SequenceObstacle> obstacles,
+                      FindSequenceObstacles(migration.source(), migration.target(), choice));
+  for (const SequenceObstacle& obstacle : obstacles) {
+    if (!obstacle.blocks_setting || std::erase(plan.sequences, obstacle.sequence) == 0) continue;
+    const std::string quoted = QuoteName(obstacle.sequence.schema, obstacle.sequence.name);
+    plan.sequences_left_out.push_back(
+        {absl::StrFormat("sequence %s was not set: %s", obstacle.sequence.ToString(), obstacle.text),
+         absl::StrFormat("SELECT pg_catalog.setval(%s, LAST_VALUE_OF_THE_SOURCE);", QuoteLiteral(quoted))});
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
-absl::StatusOr<SwitchPlan> PlanSwitch(Migration& migration) {
+absl::StatusOr<SwitchPlan> PlanSwitch(Migration& migration, SequencePolicy policy) {
   SwitchPlan plan;
   WF_ASSIGN_OR_RETURN(const std::vector<SchemaObject> objects,
                       LoadObjects(migration.target(), migration.record().name));
@@ -134,6 +155,9 @@ absl::StatusOr<SwitchPlan> PlanSwitch(Migration& migration) {
   WF_ASSIGN_OR_RETURN(const SequenceChoice choice,
                       ReadSequenceChoice(migration.source(), NamesOf(tables), migration.options().tables));
   plan.sequences = choice.names();
+  if (policy == SequencePolicy::kLeaveOut) {
+    WF_RETURN_IF_ERROR(LeaveOutSequences(migration, choice, plan));
+  }
   return plan;
 }
 

@@ -8,6 +8,7 @@
 #include "absl/time/time.h"
 #include "apply/last_stage.h"
 #include "apply/sequence.h"
+#include "tools/cutover_leftovers.h"
 #include "tools/migration.h"
 
 namespace walferry {
@@ -16,10 +17,14 @@ struct SwitchPlan {
   LastStage stage;                       // Its refreshes are of views that are populated on the source.
   std::vector<std::int64_t> not_needed;  // Refreshes of the others.
   std::vector<TableName> sequences;
+  std::vector<Leftover> sequences_left_out;
 };
 
-// Reads both sides; changes nothing.
-absl::StatusOr<SwitchPlan> PlanSwitch(Migration& migration);
+enum class SequencePolicy { kAllOrFail, kLeaveOut };
+
+// Reads both sides; changes nothing. kLeaveOut: sequences that cannot be carried are named instead.
+absl::StatusOr<SwitchPlan> PlanSwitch(Migration& migration,
+                                      SequencePolicy policy = SequencePolicy::kAllOrFail);
 
 struct SwitchReport {
   SequenceReport sequences;
@@ -33,12 +38,6 @@ enum class SwitchEnd { kMigrationIsDone, kPhaseStays };
 // kUnavailable where that says, or cannot say, that nothing was switched.
 absl::StatusOr<SwitchReport> Switch(Migration& migration, const SwitchPlan& plan, SwitchEnd end,
                                     const StopSignal& stop);
-
-// What could not be done, and does no harm: the statement can be run by hand at any time.
-struct Leftover {
-  std::string text;
-  std::string command;
-};
 
 // Fills views that the target shows as empty yet, so that what fails is known before the pause. Nothing of it
 // is final.

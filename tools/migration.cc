@@ -9,6 +9,7 @@
 #include "apply/retry.h"
 #include "stream/slot.h"
 #include "tools/endpoint.h"
+#include "tools/last_error.h"
 #include "tools/log.h"
 #include "tools/replica_identity.h"
 #include "tools/table_match.h"
@@ -70,26 +71,40 @@ absl::StatusOr<SystemIdentity> IdentifySource(const std::string& conninfo, const
   return IdentifySystem(replication);
 }
 
-absl::StatusOr<Migration> Migration::Open(MigrationOptions options, const StopSignal& stop) {
+absl::StatusOr<Migration> Migration::ConnectSides(MigrationOptions options, const StopSignal& stop) {
   WF_ASSIGN_OR_RETURN(Connection source, Connect(Endpoint::kSource, options.source, options.name, &stop));
   WF_ASSIGN_OR_RETURN(Connection target, Connect(Endpoint::kTarget, options.target, options.name, nullptr));
   WF_RETURN_IF_ERROR(CheckTargetIsTrusted(target, options.allow_insecure_target));
 
-  Migration migration(std::move(options), stop, std::move(source), std::move(target));
+  return Migration(std::move(options), stop, std::move(source), std::move(target));
+}
+
+absl::StatusOr<Migration> Migration::Open(MigrationOptions options, const StopSignal& stop) {
+  WF_ASSIGN_OR_RETURN(Migration migration, ConnectSides(std::move(options), stop));
   const std::string& name = migration.options_.name;
   WF_RETURN_IF_ERROR(TakeLock(migration.target_, name, stop));
-  WF_ASSIGN_OR_RETURN(const bool has_state, StateSchemaExists(migration.target_));
-  if (has_state) {
-    WF_ASSIGN_OR_RETURN(std::optional<MigrationRecord> record, LoadMigration(migration.target_, name));
-    if (record) {
-      migration.record_ = *std::move(record);
-      migration.exists_ = true;
-      WF_RETURN_IF_ERROR(migration.CheckPinnedIdentity());
-      WF_RETURN_IF_ERROR(migration.CheckChoice());
-      WF_RETURN_IF_ERROR(RequestStop(migration.target_, name, false));
-    }
-  }
+  WF_RETURN_IF_ERROR(migration.Load());
+  if (!migration.exists_) return migration;
+  WF_ASSIGN_OR_RETURN(const bool chooses_anew, migration.CheckChoice());
+  if (chooses_anew) WF_RETURN_IF_ERROR(migration.RecordChoice());
+  WF_RETURN_IF_ERROR(RequestStop(migration.target_, name, false));
   return migration;
+}
+
+absl::Status Migration::CheckOpens(MigrationOptions options, const StopSignal& stop) {
+  WF_ASSIGN_OR_RETURN(Migration migration, ConnectSides(std::move(options), stop));
+  WF_RETURN_IF_ERROR(migration.Load());
+  return migration.exists_ ? migration.CheckChoice().status() : absl::OkStatus();
+}
+
+absl::Status Migration::Load() {
+  WF_ASSIGN_OR_RETURN(const bool has_state, StateSchemaExists(target_));
+  if (!has_state) return absl::OkStatus();
+  WF_ASSIGN_OR_RETURN(std::optional<MigrationRecord> record, LoadMigration(target_, options_.name));
+  if (!record) return absl::OkStatus();
+  record_ = *std::move(record);
+  exists_ = true;
+  return CheckPinnedIdentity();
 }
 
 absl::Status Migration::CheckPinnedIdentity() {
@@ -121,11 +136,11 @@ absl::Status Migration::CheckPinnedIdentity() {
 
 // The choice of tables is the migration's. Another one is taken over where it chooses the same of them, and
 // more may be left out of what is not migrated.
-absl::Status Migration::CheckChoice() {
+absl::StatusOr<bool> Migration::CheckChoice() {
   WF_ASSIGN_OR_RETURN(const TableFilter recorded, TableFilter::FromText(record_.choice));
   TableFilter given = std::exchange(options_.tables, recorded);
   if (!given.has_inclusions()) given = recorded.Without(given);
-  if (given.selects_all() || given.ToText() == record_.choice) return absl::OkStatus();
+  if (given.selects_all() || given.ToText() == record_.choice) return false;
   WF_ASSIGN_OR_RETURN(const std::vector<SourceTable> tables, ListSourceTables(source_));
   WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> records, Tables());
   const auto refuse = [&](const TableName& table, std::string_view is) {
@@ -147,7 +162,11 @@ absl::Status Migration::CheckChoice() {
     }
   }
   options_.tables = given;
-  record_.choice = given.ToText();
+  return true;
+}
+
+absl::Status Migration::RecordChoice() {
+  record_.choice = options_.tables.ToText();
   WF_RETURN_IF_ERROR(UpdateMigration(target_, record_));
   return Note("choice", record_.choice);
 }
@@ -234,6 +253,21 @@ absl::Status Migration::AdoptSlot(const std::string& slot, const std::string& pu
 
 absl::StatusOr<FollowResult> Migration::Stream(const FollowUntil& until,
                                                const std::function<void(const RuntimeSnapshot&)>& watch) {
+  NoteStreamBegins(target_, record_.name).IgnoreError();
+  absl::StatusOr<FollowResult> result = StreamOnAndOn(until, watch);
+  if (IsLasting(result.status())) NoteError(result.status());
+  return result;
+}
+
+// The error itself says more than that it could not be recorded.
+void Migration::NoteError(const absl::Status& error) {
+  if (target_.alive() && NoteStreamError(target_, record_.name, error).ok()) return;
+  absl::StatusOr<Connection> target = Connect(Endpoint::kTarget, options_.target, options_.name, stop_);
+  if (target.ok()) NoteStreamError(*target, record_.name, error).IgnoreError();
+}
+
+absl::StatusOr<FollowResult> Migration::StreamOnAndOn(
+    const FollowUntil& until, const std::function<void(const RuntimeSnapshot&)>& watch) {
   // An older walferry was ended in the middle of its cutover.
   if (record_.phase == Phase::kCutover) WF_RETURN_IF_ERROR(SetPhase(Phase::kCatchUp));
   std::uint64_t changes_before = 0;  // Of the runs before.

@@ -53,6 +53,9 @@ class Migration {
   // state's pinned source is not the one connected to. `stop` must outlive it.
   static absl::StatusOr<Migration> Open(MigrationOptions options, const StopSignal& stop);
 
+  // Whether Open() would refuse these options, for another reason than a walferry that runs. Changes nothing.
+  static absl::Status CheckOpens(MigrationOptions options, const StopSignal& stop);
+
   // False for one that was never begun here.
   bool exists() const { return exists_; }
   const MigrationRecord& record() const { return record_; }
@@ -97,8 +100,13 @@ class Migration {
   Migration(MigrationOptions options, const StopSignal& stop, Connection source, Connection target)
       : options_(std::move(options)), stop_(&stop), source_(std::move(source)), target_(std::move(target)) {}
 
+  static absl::StatusOr<Migration> ConnectSides(MigrationOptions options, const StopSignal& stop);
+  // Takes the record of the migration up, where there is one, and compares the options with it.
+  absl::Status Load();
   absl::Status CheckPinnedIdentity();
-  absl::Status CheckChoice();
+  // Whether the choice is the recorded one, or is to be recorded in its place.
+  absl::StatusOr<bool> CheckChoice();
+  absl::Status RecordChoice();
 
   // What is done about the source's catalog (migration_catalog.cc).
   absl::StatusOr<CatalogFindings> Reconcile();
@@ -150,6 +158,9 @@ class Migration {
   absl::Status BeginEarlyIndexes(const std::vector<TableRecord>& tables);
   absl::Status CreateObjectsThatAreLeft(ObjectStage last);
   absl::Status IndexPhase();
+  absl::StatusOr<FollowResult> StreamOnAndOn(const FollowUntil& until,
+                                             const std::function<void(const RuntimeSnapshot&)>& watch);
+  void NoteError(const absl::Status& error);
   absl::StatusOr<FollowResult> StreamOnce(const FollowUntil& until,
                                           const std::function<void(const RuntimeSnapshot&)>& watch);
   bool BinarySuitsNow(const std::vector<TableRecord>& tables);

@@ -8,13 +8,17 @@
 namespace walferry {
 namespace {
 
-// backend_xid is shown to every role; xact_start to members of pg_read_all_stats only.
+// backend_xid is shown to every role. backend_type and xact_start of other roles' sessions are NULL to
+// whoever is no member of pg_read_all_stats: what cannot be told apart counts as an application. Autovacuum
+// has no user.
 constexpr char kOpen[] = R"sql(
 SELECT a.pid, a.backend_xid::text, a.application_name, a.usename,
   extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)::bigint
 FROM pg_catalog.pg_stat_activity a
 WHERE a.backend_xid IS NOT NULL AND a.datname = pg_catalog.current_database()
-  AND a.pid <> pg_catalog.pg_backend_pid() AND a.backend_type NOT IN ('autovacuum worker', 'walsender')
+  AND a.pid <> pg_catalog.pg_backend_pid()
+  AND CASE WHEN a.backend_type IS NULL THEN a.usesysid IS NOT NULL
+           ELSE a.backend_type NOT IN ('autovacuum worker', 'walsender') END
 ORDER BY a.xact_start NULLS FIRST, a.pid)sql";
 
 constexpr char kPrepared[] = R"sql(

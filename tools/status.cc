@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/endpoint.h"
+#include "tools/last_error.h"
 #include "tools/quantity.h"
 
 namespace walferry {
@@ -49,7 +50,7 @@ absl::Status AskGate(Connection& source, Connection& target, StatusReport& repor
 
 // Without the source the gate can only say no.
 absl::Status AskTargetAlone(Connection& target, StatusReport& report) {
-  report.reasons = PhaseReasons(report.migration, report.migration.name);
+  WF_ASSIGN_OR_RETURN(report.reasons, PhaseReasons(target, report.migration, report.migration.name));
   if (report.reasons.empty()) {
     WF_ASSIGN_OR_RETURN(report.reasons, TargetReasons(target, report.migration.name));
   }
@@ -155,6 +156,7 @@ absl::StatusOr<StatusReport> ReadStatus(const std::string& source, const std::st
   WF_ASSIGN_OR_RETURN(report.running, MigrationIsLocked(connection, name));
   WF_ASSIGN_OR_RETURN(report.lanes, LoadLanes(connection, name));
   WF_ASSIGN_OR_RETURN(report.tables, LoadTables(connection, name));
+  WF_ASSIGN_OR_RETURN(report.last_error, LoadLastError(connection, name));
   WF_ASSIGN_OR_RETURN(report.events, LoadEvents(connection, name, kEventsShown));
   WF_ASSIGN_OR_RETURN(const std::vector<SchemaObject> objects, LoadObjects(connection, name));
   report.objects_total = static_cast<std::int64_t>(objects.size());
@@ -177,6 +179,8 @@ std::string StatusToJson(const StatusReport& report) {
   json["phase"] = PhaseName(report.migration.phase);
   json["running"] = report.running;
   json["verdict"] = VerdictToJson(report);
+  json["last_error"] = nullptr;
+  if (report.last_error) json["last_error"] = report.last_error->detail;
   json["source"] = {{"system_id", report.migration.system_id},
                     {"timeline", report.migration.timeline},
                     {"database", report.migration.source_database},

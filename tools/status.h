@@ -22,7 +22,8 @@ struct StatusReport {
   std::vector<TableRecord> tables;
   std::int64_t objects_done = 0;
   std::int64_t objects_total = 0;
-  std::vector<EventRecord> events;  // The newest few, newest first.
+  std::optional<EventRecord> last_error;  // Of the stream, where no other began after it.
+  std::vector<EventRecord> events;        // The newest few, newest first.
   // Nothing where the source was not given, could not be reached, or the slot is gone (source_error says
   // which).
   std::optional<SlotInfo> slot;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <iterator>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -171,7 +172,7 @@ class Workers {
           const std::function<void(const TableVerdict&)>& done, std::vector<TablePair> tables)
       : options_(options), stop_(stop), done_(done), tables_(std::move(tables)) {}
 
-  absl::StatusOr<std::vector<TableVerdict>> Run() {
+  absl::Status Run(VerifyReport& report) {
     std::vector<std::thread> threads;
     const auto jobs = std::min<std::size_t>(static_cast<std::size_t>(options_.jobs), tables_.size());
     for (std::size_t i = 0; i < jobs; ++i) threads.emplace_back([this] { Work(); });
@@ -180,7 +181,11 @@ class Workers {
     WF_RETURN_IF_ERROR(status_);
     std::sort(verdicts_.begin(), verdicts_.end(),
               [](const TableVerdict& a, const TableVerdict& b) { return a.table < b.table; });
-    return std::move(verdicts_);
+    report.tables = std::move(verdicts_);
+    std::sort(unreadable_.begin(), unreadable_.end(),
+              [](const auto& a, const auto& b) { return a.object < b.object; });
+    std::move(unreadable_.begin(), unreadable_.end(), std::back_inserter(report.not_compared));
+    return absl::OkStatus();
   }
 
  private:
@@ -189,11 +194,33 @@ class Workers {
     if (!pair.ok()) return Fail(pair.status());
     for (std::size_t i = next_++; i < tables_.size(); i = next_++) {
       absl::StatusOr<TableVerdict> verdict = Judge(options_, *pair, tables_[i], stop_);
-      if (!verdict.ok()) return Fail(Annotate(verdict.status(), tables_[i].target.ToString()));
+      if (!verdict.ok() && !GoesOnWithout(verdict.status(), *pair)) {
+        return Fail(Annotate(verdict.status(), tables_[i].target.ToString()));
+      }
       absl::MutexLock lock(&mutex_);
+      if (!verdict.ok()) {
+        unreadable_.push_back(Unreadable(tables_[i].target, verdict.status()));
+        continue;
+      }
       done_(*verdict);
       verdicts_.push_back(*std::move(verdict));
     }
+  }
+
+  // One table that cannot be read says nothing about the others.
+  bool GoesOnWithout(const absl::Status& error, Pair& pair) const {
+    if (stop_.requested() || absl::IsCancelled(error) || SqlstateOf(error).empty()) return false;
+    return pair.source.alive() && pair.target.alive() && OnBoth(pair, "ROLLBACK").ok();
+  }
+
+  static CatalogDifference Unreadable(const TableName& table, const absl::Status& error) {
+    CatalogDifference difference;
+    difference.kind = std::string(kUnreadable);
+    difference.object = table.ToString();
+    difference.text =
+        absl::StrFormat("table %s could not be compared: %s", table.ToString(), MessageOf(error));
+    difference.command = "walferry verify as roles that may read all of it (a superuser, or BYPASSRLS)";
+    return difference;
   }
 
   void Fail(const absl::Status& status) {
@@ -209,6 +236,7 @@ class Workers {
   std::atomic<std::size_t> next_ = 0;
   absl::Mutex mutex_;
   std::vector<TableVerdict> verdicts_ ABSL_GUARDED_BY(mutex_);
+  std::vector<CatalogDifference> unreadable_ ABSL_GUARDED_BY(mutex_);
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
 };
 
@@ -229,7 +257,7 @@ absl::StatusOr<VerifyReport> Verify(const VerifyOptions& options, const StopSign
                   "there is no table to verify: look at --source, --tables and --exclude-tables");
   }
   WF_ASSIGN_OR_RETURN(report.position, WaitForStream(options, pair, stop));
-  WF_ASSIGN_OR_RETURN(report.tables, Workers(options, stop, done, std::move(tables)).Run());
+  WF_RETURN_IF_ERROR(Workers(options, stop, done, std::move(tables)).Run(report));
   return report;
 }
 

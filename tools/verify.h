@@ -39,10 +39,13 @@ struct TableVerdict {
   std::vector<RowDifference> differences;
 };
 
+inline constexpr std::string_view kUnreadable = "unreadable";
+
 struct VerifyReport {
   Lsn position;  // Of the source, when it was looked at.
   std::vector<TableVerdict> tables;
-  // Of the catalog watch's: what was not compared because the migration does not have it.
+  // Of the catalog watch's: what was not compared because the migration does not have it. Of kind
+  // kUnreadable: a table that one side did not let us read; its name is the object.
   std::vector<CatalogDifference> not_compared;
   bool ok() const;  // What was compared is equal.
 };

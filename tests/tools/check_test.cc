@@ -319,6 +319,20 @@ TEST_F(CheckAsNobody, LimitsOfSessionsAreFoundWhereTheyAre) {
               HasSubstr("CONNECTION LIMIT of role"));
 }
 
+// Seen to fail: the type of other roles' sessions is hidden, and they were not counted.
+TEST_F(CheckAsNobody, SessionsAndTransactionsOfOtherRolesCount) {
+  const auto free_sessions = [&] {
+    return std::stoi(Expect(RunAsNobody(), "source-connections", "PASS").at("evidence").get<std::string>());
+  };
+  const int before = free_sessions();
+  std::vector<Connection> sessions;
+  for (int i = 0; i < 15; ++i) sessions.push_back(MustConnect(pair_.source_conninfo()));
+  EXPECT_LE(free_sessions(), before - 10);
+  RunSql(sessions.front(), "begin; select txid_current()");
+  EXPECT_THAT(Expect(RunAsNobody(), "open-transactions", "WARN").at("evidence").get<std::string>(),
+              HasSubstr(absl::StrFormat("pid %d in database", sessions.front().backend_pid())));
+}
+
 TEST_F(CheckAsNobody, RowSecurityThatHidesRowsBlocks) {
   pair_.RunOnSource("create table t (id int primary key); alter table t enable row level security");
   Expect(Run(), "row-security", "PASS");

@@ -10,17 +10,32 @@ namespace {
 
 struct CleanupFlags {
   bool yes = false;
+  std::vector<std::string> accepted;
 };
+
+absl::Status CheckNothingIsLeftOver(const CleanupFlags& flags, const CleanupPlan& plan,
+                                    const std::string& name) {
+  if (plan.leftovers.empty() || !flags.accepted.empty()) return absl::OkStatus();
+  return Errorf(
+      absl::StatusCode::kFailedPrecondition,
+      "migration %s was cut over, but this is left over: %s: run walferry cutover again, or give it "
+      "up with walferry cleanup --accept left-over",
+      name, Describe(plan.leftovers));
+}
 
 absl::StatusOr<ExitCode> RunCleanupCommand(const CleanupFlags& flags, const CommandContext& context) {
   const Globals& globals = context.globals;
   WF_ASSIGN_OR_RETURN(const CleanupPlan plan,
                       PlanCleanup(globals.source, globals.target, globals.name, context.stop));
+  if (flags.yes) WF_RETURN_IF_ERROR(CheckNothingIsLeftOver(flags, plan, globals.name));
   if (globals.json) {
     context.out << nlohmann::ordered_json{{"done", flags.yes}, {"steps", plan.steps}}.dump() << "\n";
   } else {
     context.out << (flags.yes ? "Cleaning up:\n" : "Cleanup would:\n");
     for (const std::string& step : plan.steps) context.out << "  " << step << "\n";
+    for (const Leftover& leftover : plan.leftovers) {
+      context.out << "  give up what the cutover has left over: " << leftover.text << "\n";
+    }
   }
   context.out << std::flush;
   if (flags.yes) {
@@ -44,6 +59,11 @@ void RegisterCleanup(CommandSet& commands) {
                     .needs_target = true},
                    [flags](const CommandContext& context) { return RunCleanupCommand(*flags, context); });
   command.add_flag("--yes", flags->yes, "Do it; without, only show what would be dropped");
+  command
+      .add_option("--accept", flags->accepted,
+                  "Clean up although the cutover has left something over, which nobody will do then")
+      ->check(CLI::IsMember({"left-over"}))
+      ->type_name("KIND");
 }
 
 }  // namespace walferry

@@ -33,11 +33,18 @@ nlohmann::ordered_json PauseToJson(const WritePause& pause) {
 }
 
 void PrintJson(const CutoverReport& report, const CommandContext& context) {
-  nlohmann::ordered_json json = {{"marker", report.marker.ToString()},
+  nlohmann::ordered_json json = {{"was_switched", report.was_switched},
+                                 {"marker", nullptr},
                                  {"position", report.position.ToString()},
-                                 {"write_pause_seconds", absl::ToDoubleSeconds(report.pause.total)},
-                                 {"write_pause", PauseToJson(report.pause)},
-                                 {"sequences_set", report.sequences_set}};
+                                 {"write_pause_seconds", nullptr},
+                                 {"write_pause", nullptr},
+                                 {"sequences_set", nullptr}};
+  if (!report.was_switched) {
+    json["marker"] = report.marker.ToString();
+    json["write_pause_seconds"] = absl::ToDoubleSeconds(report.pause.total);
+    json["write_pause"] = PauseToJson(report.pause);
+    json["sequences_set"] = report.sequences_set;
+  }
   json["sequences_missing"] = nlohmann::json::array();
   for (const TableName& name : report.sequences_missing) json["sequences_missing"].push_back(name.ToString());
   json["left_over"] = nlohmann::json::array();
@@ -47,16 +54,26 @@ void PrintJson(const CutoverReport& report, const CommandContext& context) {
   context.out << json.dump() << "\n";
 }
 
-void Print(const CutoverReport& report, const CommandContext& context) {
-  if (context.globals.json) return PrintJson(report, context);
+std::string SwitchText(const CutoverReport& report) {
+  if (report.was_switched) {
+    return absl::StrFormat("The switch came about in an earlier run, at %s; %s.\n",
+                           report.position.ToString(),
+                           report.leftovers.empty() ? "what that had left over is done now"
+                                                    : "of what that had left over something remains");
+  }
   const WritePause& pause = report.pause;
-  context.out << absl::StrFormat(
+  return absl::StrFormat(
       "Cut over at %s: everything that the source wrote before is durable on the target, with constraints, "
       "triggers and %d sequences.\nWrite pause: %s (drain %s, proof that writes had stopped %s, schema %s, "
       "sequences %s).\n",
       report.position.ToString(), report.sequences_set, FormatTimeSpan(pause.total),
       FormatTimeSpan(pause.drain), FormatTimeSpan(pause.proof), FormatTimeSpan(pause.objects),
       FormatTimeSpan(pause.sequences));
+}
+
+void Print(const CutoverReport& report, const CommandContext& context) {
+  if (context.globals.json) return PrintJson(report, context);
+  context.out << SwitchText(report);
   for (const Leftover& leftover : report.leftovers) {
     context.out << absl::StrFormat("Left over: %s\n  run on the target: %s\n", leftover.text,
                                    leftover.command);

@@ -4,6 +4,7 @@
 #include "tools/command/migration_options.h"
 #include "tools/command/preflight.h"
 #include "tools/command/stream_run.h"
+#include "tools/cutover_leftovers.h"
 #include "tools/log.h"
 
 namespace walferry {
@@ -17,6 +18,13 @@ absl::StatusOr<ExitCode> Migrate(const MigrationFlags& flags, const CommandConte
     WF_ASSIGN_OR_RETURN(const bool clear, NothingBlocks(context, options, /*streams=*/true));
     if (!clear) return ExitCode::kBlockers;
   } else if (migration.record().phase == Phase::kDone) {
+    WF_ASSIGN_OR_RETURN(const std::vector<Leftover> leftovers,
+                        ListLeftovers(migration.target(), options.name));
+    if (!leftovers.empty()) {
+      return Errorf(absl::StatusCode::kFailedPrecondition,
+                    "migration %s was cut over, but this is left over: %s: run walferry cutover again",
+                    options.name, Describe(leftovers));
+    }
     return Errorf(
         absl::StatusCode::kFailedPrecondition,
         "migration %s was cut over: there is nothing left to stream; walferry cleanup removes what it left",

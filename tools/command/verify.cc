@@ -119,8 +119,9 @@ absl::StatusOr<ExitCode> RunVerify(const VerifyFlags& flags, const CommandContex
   if (!report->ok()) return ExitCode::kDifferences;
   if (report->not_compared.empty()) return ExitCode::kDone;
   const CatalogDifference& first = report->not_compared.front();
-  LogFatal(absl::StrFormat("not everything could be compared: %s: run %s (or --accept %s)", first.text,
-                           first.command, first.kind));
+  const std::string otherwise = first.kind == kUnreadable ? "" : " (or --accept " + first.kind + ")";
+  LogFatal(absl::StrFormat("not everything could be compared: %s: run %s%s", first.text, first.command,
+                           otherwise));
   return ExitCode::kCouldNotCheck;
 }
 
