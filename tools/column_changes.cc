@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <iterator>
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -42,6 +43,22 @@ std::string FillingDefault(const SourceColumn& column) {
   return literal ? column.default_expression : "";
 }
 
+std::vector<SourceColumn> Published(const std::vector<SourceColumn>& columns) {
+  std::vector<SourceColumn> published;
+  std::copy_if(columns.begin(), columns.end(), std::back_inserter(published),
+               [](const SourceColumn& one) { return one.generated.empty(); });
+  return published;
+}
+
+// Same names and types, but of other columns.
+bool LookAlike(const std::vector<SourceColumn>& a, const std::vector<SourceColumn>& b) {
+  const bool same_look = std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& x, const auto& y) {
+    return x.name == y.name && x.type_oid == y.type_oid;
+  });
+  return same_look && !std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                                  [](const auto& x, const auto& y) { return x.attnum == y.attnum; });
+}
+
 class Comparison {
  public:
   Comparison(const SourceRelation& recorded, const SourceRelation& source, const SourceRelation& target)
@@ -58,14 +75,29 @@ class Comparison {
     for (const SourceColumn& column : recorded_.columns) {
       if (source_.FindColumn(column.attnum) == nullptr) Dropped(column);
     }
+    DroppedBefore();
+    CompareWithEarlierShapes();
     return std::move(changes_);
   }
 
  private:
+  // A column that is known by its number and is gone was dropped there. Another one may have its name by now.
   const SourceColumn* TargetOf(const SourceColumn& recorded) const {
-    const SourceColumn* const found =
-        recorded.target_attnum == 0 ? nullptr : target_.FindColumn(recorded.target_attnum);
-    return found != nullptr ? found : target_.FindColumn(recorded.name);
+    return recorded.target_attnum == 0 ? target_.FindColumn(recorded.name)
+                                       : target_.FindColumn(recorded.target_attnum);
+  }
+
+  // A column of the target that belongs to one that the source has had, and still has.
+  bool IsInUse(const SourceColumn& there) const {
+    return std::any_of(recorded_.columns.begin(), recorded_.columns.end(), [&](const auto& one) {
+      return source_.FindColumn(one.attnum) != nullptr && TargetOf(one) == &there;
+    });
+  }
+
+  // What was dropped on the source, and whose name another of its columns has now.
+  const SourceColumn* HeirOf(const SourceColumn& dropped) const {
+    const SourceColumn* const heir = source_.FindColumn(dropped.name);
+    return heir != nullptr && recorded_.FindColumn(heir->attnum) == nullptr ? heir : nullptr;
   }
 
   void Say(const std::string& what) { changes_.what.push_back(what); }
@@ -75,7 +107,7 @@ class Comparison {
 
   void Added(const SourceColumn& column) {
     const std::string name = QuoteIdentifier(column.name);
-    const SourceColumn* const there = target_.FindColumn(column.name);
+    const SourceColumn* const there = TargetOfAdded(column);
     if (there == nullptr) {
       std::string clause = absl::StrFormat("ADD COLUMN %s %s", name, column.type);
       if (!column.generated.empty()) {
@@ -102,6 +134,20 @@ class Comparison {
       CompareNotNull(column, *there, recorded);
     }
     changes_.columns.push_back(std::move(recorded));
+  }
+
+  // nullptr, too, where the target's column of that name is another one, which makes room.
+  const SourceColumn* TargetOfAdded(const SourceColumn& column) const {
+    const SourceColumn* const there = target_.FindColumn(column.name);
+    return there == nullptr || IsInUse(*there) || MakesRoom(*there, column) ? nullptr : there;
+  }
+
+  // It is of a column that was dropped, and cannot take the values of the one that has its name now.
+  bool MakesRoom(const SourceColumn& there, const SourceColumn& heir) const {
+    return there.type != heir.type &&
+           std::any_of(recorded_.columns.begin(), recorded_.columns.end(), [&](const auto& one) {
+             return source_.FindColumn(one.attnum) == nullptr && TargetOf(one) == &there;
+           });
   }
 
   void Kept(const SourceColumn& before, const SourceColumn& now) {
@@ -200,12 +246,50 @@ class Comparison {
   void Dropped(const SourceColumn& column) {
     const SourceColumn* const there = TargetOf(column);
     if (there == nullptr || there->name != column.name) return;
-    const SourceColumn* const heir = source_.FindColumn(column.name);
-    if (heir != nullptr && recorded_.FindColumn(heir->attnum) == nullptr) {
+    const SourceColumn* const heir = HeirOf(column);
+    if (heir != nullptr && !MakesRoom(*there, *heir)) {
       return NeedsCopy("column " + column.name + " was dropped and added anew");
     }
+    NameDrop(column);
+    // Rows without it can be written, unless the target insists on a value or another column has its name.
+    const bool is_left_out = !there->not_null || !there->default_expression.empty() ||
+                             !there->identity.empty() || !there->generated.empty();
+    if (!is_left_out || source_.FindColumn(column.name) != nullptr) changes_.aligned = false;
+  }
+
+  // Those that the target still has since rows without them are applied.
+  void DroppedBefore() {
+    std::vector<int> seen;
+    for (const auto& shape : recorded_.earlier_columns) {
+      for (const SourceColumn& column : shape) {
+        if (std::find(seen.begin(), seen.end(), column.attnum) != seen.end()) continue;
+        seen.push_back(column.attnum);
+        if (column.target_attnum == 0 || source_.FindColumn(column.attnum) != nullptr ||
+            recorded_.FindColumn(column.attnum) != nullptr) {
+          continue;
+        }
+        const SourceColumn* const there = TargetOf(column);
+        const bool is_it = there != nullptr && there->name == column.name && !IsInUse(*there);
+        if (is_it && HeirOf(column) == nullptr) NameDrop(column);
+      }
+    }
+  }
+
+  void NameDrop(const SourceColumn& column) {
     Say("column " + column.name + " was dropped");
     changes_.drops.push_back("DROP COLUMN " + QuoteIdentifier(column.name));
+  }
+
+  // Rows of a shape are known by names and types. Where these were those of other columns before, rows that
+  // the stream still has cannot be told apart.
+  void CompareWithEarlierShapes() {
+    if (!changes_.aligned || SamePublishedShape(recorded_.columns, changes_.columns)) return;
+    std::vector<std::vector<SourceColumn>> shapes = recorded_.earlier_columns;
+    shapes.push_back(recorded_.columns);
+    for (const auto& shape : shapes) {
+      if (!LookAlike(Published(shape), Published(changes_.columns))) continue;
+      NeedsCopy("its columns have names that others of its columns had before");
+    }
   }
 
   const SourceRelation& recorded_;

@@ -121,6 +121,39 @@ TEST_F(ChangedColumns, DroppedAndAddedAnewUnderTheSameNameIsCopiedAgain) {
   ExpectEqualContent(pair_);
 }
 
+TEST_F(ChangedColumns, DroppedIsLeftOutAndNamedUntilTheTargetDropsIt) {
+  RunOnSource("CREATE TABLE t (id int PRIMARY KEY, a text, b text); INSERT INTO t VALUES (1, 'a', 'b')");
+  Migrate();
+  RunOnSource("INSERT INTO t VALUES (2, 'a', 'b'); ALTER TABLE t DROP a; INSERT INTO t VALUES (3, 'b')");
+  Migrate();
+  EXPECT_EQ(Target("SELECT string_agg(id || b, ' ' ORDER BY id) FROM t"), "1b 2b 3b");
+  EXPECT_THAT(Walferry("verify").out, HasSubstr("column a is on the target only"));
+  EXPECT_THAT(Walferry("status").out, HasSubstr("ALTER TABLE \"public\".\"t\" DROP COLUMN \"a\""));
+  RunOnTarget("ALTER TABLE t DROP COLUMN a");
+  Migrate();
+  ExpectEqualContent(pair_);
+}
+
+TEST_F(ChangedColumns, NameOfADroppedColumnIsTakenByAnotherOfItsType) {
+  RunOnSource("CREATE TABLE t (id int PRIMARY KEY, b text, c text); INSERT INTO t VALUES (1, 'b', 'c')");
+  Migrate();
+  RunOnSource(
+      "INSERT INTO t VALUES (2, 'b', 'c'); ALTER TABLE t DROP COLUMN b; ALTER TABLE t RENAME COLUMN c TO b;"
+      "INSERT INTO t VALUES (3, 'c'); UPDATE t SET b = 'C' WHERE id = 1");
+  EXPECT_EQ(FollowTheAdvice(),
+            "ALTER TABLE \"public\".\"t\" DROP COLUMN \"b\"; ALTER TABLE \"public\".\"t\" RENAME COLUMN "
+            "\"c\" TO \"b\";");
+  EXPECT_EQ(Target("SELECT string_agg(id || b, ' ' ORDER BY id) FROM t"), "1C 2c 3c");
+}
+
+TEST_F(ChangedColumns, NameOfADroppedColumnIsTakenByOneOfAnotherType) {
+  RunOnSource("CREATE TABLE t (id int PRIMARY KEY, b text); INSERT INTO t VALUES (1, 'b')");
+  Migrate();
+  RunOnSource(
+      "ALTER TABLE t DROP b; ALTER TABLE t ADD b date DEFAULT '2001-01-01'; INSERT INTO t VALUES (2)");
+  FollowTheAdvice();
+}
+
 TEST_F(ChangedColumns, ChangedMoreThanOnceBetweenTwoLooksIsCopiedAgain) {
   RunOnSource("CREATE TABLE t (id int PRIMARY KEY, a text); INSERT INTO t VALUES (1, 'a')");
   Migrate();

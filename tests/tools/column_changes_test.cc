@@ -85,6 +85,66 @@ TEST_F(ColumnChangesTest, DroppedAndAddedUnderTheSameNameIsAnotherColumn) {
   EXPECT_THAT(changes.needs_copy, HasSubstr("dropped and added anew"));
 }
 
+TEST_F(ColumnChangesTest, DroppedColumnIsNamedUntilTheTargetHasDroppedItAndKeepsNothingFromBeingApplied) {
+  source_.columns.pop_back();
+  const ColumnChanges changes = Compare();
+  EXPECT_TRUE(changes.aligned);
+  EXPECT_EQ(changes.Statements("t"), "ALTER TABLE t DROP COLUMN \"b\";");
+  recorded_.earlier_columns = {recorded_.columns};
+  recorded_.columns = changes.columns;
+  EXPECT_EQ(Compare().Statements("t"), "ALTER TABLE t DROP COLUMN \"b\";");
+  target_.columns.pop_back();
+  EXPECT_EQ(Compare().Statements("t"), "");
+}
+
+TEST_F(ColumnChangesTest, DroppedColumnThatTheTargetInsistsOnHasToGoFirst) {
+  source_.columns.pop_back();
+  target_.columns[1].not_null = true;
+  EXPECT_FALSE(Compare().aligned);
+  target_.columns[1].default_expression = "'x'::text";
+  EXPECT_TRUE(Compare().aligned);
+}
+
+TEST_F(ColumnChangesTest, NameOfADroppedColumnThatAnotherOneTookIsFreeOnTheTargetFirst) {
+  for (SourceRelation* const side : {&recorded_, &source_, &target_}) side->columns.push_back(Column(3, "c"));
+  source_.columns.erase(source_.columns.begin() + 1);
+  source_.columns[1].name = "b";
+  ColumnChanges changes = Compare();
+  EXPECT_FALSE(changes.aligned);
+  EXPECT_EQ(changes.Statements("t"),
+            "ALTER TABLE t DROP COLUMN \"b\"; ALTER TABLE t RENAME COLUMN \"c\" TO \"b\";");
+  target_.columns = source_.columns;
+  changes = Compare();
+  EXPECT_TRUE(changes.aligned);
+  EXPECT_EQ(changes.Statements("t"), "");
+  EXPECT_EQ(changes.needs_copy, "");
+}
+
+TEST_F(ColumnChangesTest, NameOfADroppedColumnThatOneOfAnotherTypeTookIsFreeOnTheTargetFirst) {
+  source_.columns[1].attnum = 3;
+  source_.columns[1].type = "integer";
+  source_.columns[1].type_oid = 23;
+  const ColumnChanges changes = Compare();
+  EXPECT_FALSE(changes.aligned);
+  EXPECT_EQ(changes.Statements("t"),
+            "ALTER TABLE t DROP COLUMN \"b\"; ALTER TABLE t ADD COLUMN \"b\" integer;");
+}
+
+TEST_F(ColumnChangesTest, NameThatARenamedColumnLeftBehindIsNotTheAddedOnes) {
+  source_.columns[1].name = "x";
+  source_.columns.push_back(Column(3, "b"));
+  EXPECT_EQ(Compare().Statements("t"),
+            "ALTER TABLE t RENAME COLUMN \"b\" TO \"x\"; ALTER TABLE t ADD COLUMN \"b\" text;");
+}
+
+// Rows of the stream may be of either.
+TEST_F(ColumnChangesTest, ShapeThatLooksLikeAnEarlierOneNeedsACopy) {
+  recorded_.earlier_columns = {{Column(1, "a"), Column(3, "c")}};
+  source_.columns = {Column(1, "a"), Column(2, "c")};
+  target_.columns = source_.columns;
+  EXPECT_THAT(Compare().needs_copy, HasSubstr("had before"));
+}
+
 TEST_F(ColumnChangesTest, DefaultStaysDifferentUntilTheTargetHasItAndKeepsNothingFromBeingApplied) {
   source_.columns[1].default_expression = "'x'::text";
   ColumnChanges changes = Compare();
