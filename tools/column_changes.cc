@@ -59,6 +59,21 @@ bool LookAlike(const std::vector<SourceColumn>& a, const std::vector<SourceColum
                                   [](const auto& x, const auto& y) { return x.attnum == y.attnum; });
 }
 
+// A change of type without a rewrite keeps the source's bytes, but not what is read of them: the time zone of
+// the session says what a timestamp is. Values are the same where the type is, whatever its length or
+// precision by now, and where one is read as the other.
+bool KeepsValues(const SourceColumn& before, const SourceColumn& now) {
+  constexpr Oid kXml = 142;
+  constexpr Oid kText = 25;
+  constexpr Oid kVarchar = 1043;
+  constexpr Oid kCidr = 650;
+  constexpr Oid kInet = 869;
+  if (before.type_oid == now.type_oid) return true;
+  const bool to_text = now.type_oid == kText || now.type_oid == kVarchar;
+  if (to_text) return before.type_oid == kText || before.type_oid == kVarchar || before.type_oid == kXml;
+  return before.type_oid == kCidr && now.type_oid == kInet;
+}
+
 class Comparison {
  public:
   Comparison(const SourceRelation& recorded, const SourceRelation& source, const SourceRelation& target)
@@ -203,7 +218,7 @@ class Comparison {
           absl::StrFormat("ALTER COLUMN %s TYPE %s USING %s::%s", name, now.type, name, now.type));
       changes_.aligned = false;
     }
-    if (rewritten_) NeedsCopy(what);
+    if (rewritten_ || !KeepsValues(before, now)) NeedsCopy(what);
   }
 
   void CompareGenerated(const SourceColumn& before, const SourceColumn& now, const SourceColumn& there) {

@@ -154,6 +154,21 @@ TEST_F(ChangedColumns, NameOfADroppedColumnIsTakenByOneOfAnotherType) {
   FollowTheAdvice();
 }
 
+// The source does not rewrite them where its TimeZone is UTC.
+TEST_F(ChangedColumns, TimestampsThatBecameMomentsAreCopiedAgain) {
+  RunOnSource(
+      "SET TimeZone = 'UTC'; CREATE TABLE t (id int PRIMARY KEY, at timestamp, a varchar(3));"
+      "INSERT INTO t VALUES (1, '2001-02-03 04:05:06', 'abc')");
+  Migrate();
+  RunOnTarget("ALTER DATABASE " + Target("SELECT current_database()") + " SET TimeZone = 'Asia/Tokyo'");
+  RunOnSource(
+      "SET TimeZone = 'UTC'; ALTER TABLE t ALTER at TYPE timestamptz, ALTER a TYPE text; INSERT INTO t "
+      "VALUES "
+      "(2, '2001-02-03 04:05:06Z', 'abcdef')");
+  FollowTheAdvice();
+  EXPECT_EQ(Target("SELECT count(DISTINCT at) FROM t"), "1");
+}
+
 TEST_F(ChangedColumns, ChangedMoreThanOnceBetweenTwoLooksIsCopiedAgain) {
   RunOnSource("CREATE TABLE t (id int PRIMARY KEY, a text); INSERT INTO t VALUES (1, 'a')");
   Migrate();

@@ -145,6 +145,30 @@ TEST_F(ColumnChangesTest, ShapeThatLooksLikeAnEarlierOneNeedsACopy) {
   EXPECT_THAT(Compare().needs_copy, HasSubstr("had before"));
 }
 
+TEST_F(ColumnChangesTest, AnotherTypeNeedsACopyUnlessItIsKnownToKeepTheValues) {
+  const auto become = [&](Oid before, const std::string& from, Oid now, const std::string& to) {
+    recorded_.columns[1].type_oid = before;
+    recorded_.columns[1].type = from;
+    target_.columns[1] = source_.columns[1] = recorded_.columns[1];
+    source_.columns[1].type_oid = now;
+    source_.columns[1].type = to;
+    EXPECT_FALSE(Compare().aligned);
+    return Compare().needs_copy;
+  };
+  EXPECT_EQ(become(1043, "character varying(5)", 1043, "character varying(9)"), "");
+  EXPECT_EQ(become(1043, "character varying(5)", 25, "text"), "");
+  EXPECT_EQ(become(1700, "numeric(4,2)", 1700, "numeric(9,2)"), "");
+  EXPECT_EQ(become(1114, "timestamp(3) without time zone", 1114, "timestamp without time zone"), "");
+  EXPECT_EQ(become(650, "cidr", 869, "inet"), "");
+  EXPECT_THAT(become(1114, "timestamp without time zone", 1184, "timestamp with time zone"),
+              HasSubstr("changed from"));
+  EXPECT_THAT(become(1184, "timestamp with time zone", 1114, "timestamp without time zone"),
+              HasSubstr("changed from"));
+  EXPECT_THAT(become(23, "integer", 26, "oid"), HasSubstr("changed from"));
+  source_.filenode = 2;
+  EXPECT_THAT(become(1700, "numeric(4,2)", 1700, "numeric(9,1)"), HasSubstr("changed from"));
+}
+
 TEST_F(ColumnChangesTest, DefaultStaysDifferentUntilTheTargetHasItAndKeepsNothingFromBeingApplied) {
   source_.columns[1].default_expression = "'x'::text";
   ColumnChanges changes = Compare();
