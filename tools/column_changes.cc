@@ -33,14 +33,15 @@ std::optional<std::string> LiteralValue(const std::string& expression) {
   return only_casts ? std::optional(value) : std::nullopt;
 }
 
-// The default with which rows that are there get what the source's have.
-std::string FillingDefault(const SourceColumn& column) {
+// The default with which rows that are there get what the source's have. Where the source wrote none of them
+// and has no value for them, they are NULL there, whatever new ones get.
+std::string FillingDefault(const SourceColumn& column, bool rewritten) {
   const std::optional<std::string> literal = LiteralValue(column.default_expression);
   if (column.missing_value) {
     return literal == column.missing_value ? column.default_expression
                                            : QuoteLiteral(*column.missing_value) + "::" + column.type;
   }
-  return literal ? column.default_expression : "";
+  return literal && rewritten ? column.default_expression : "";
 }
 
 std::vector<SourceColumn> Published(const std::vector<SourceColumn>& columns) {
@@ -130,7 +131,7 @@ class Comparison {
         changes_.additions.push_back(clause + " GENERATED ALWAYS AS (" + column.generated + ") STORED");
         return;
       }
-      const std::string filling = FillingDefault(column);
+      const std::string filling = FillingDefault(column, rewritten_);
       if (!filling.empty()) clause += " DEFAULT " + filling;
       if (!filling.empty() && column.not_null) clause += " NOT NULL";
       Say("column " + column.name + " was added");
@@ -141,14 +142,20 @@ class Comparison {
     SourceColumn recorded = column;
     recorded.target_attnum = there->attnum;
     if (column.generated.empty()) {
-      const bool same_fill =
-          column.missing_value == there->missing_value && (column.missing_value.has_value() || !rewritten_);
-      if (!same_fill)
+      if (!FilledAlike(column, *there)) {
         NeedsCopy("column " + column.name + " was added with values that its rows here do not have");
+      }
       CompareDefault(column, *there, recorded);
       CompareNotNull(column, *there, recorded);
     }
     changes_.columns.push_back(std::move(recorded));
+  }
+
+  // For certain. A rewrite stores the value that rows were missing: what a target's column has that has a
+  // default and misses none is not known.
+  bool FilledAlike(const SourceColumn& column, const SourceColumn& there) const {
+    if (column.missing_value != there.missing_value) return false;
+    return column.missing_value.has_value() || (!rewritten_ && there.default_expression.empty());
   }
 
   // nullptr, too, where the target's column of that name is another one, which makes room.

@@ -50,6 +50,25 @@ TEST_F(ChangedColumns, AddedWithAVolatileDefaultIsCopiedAgain) {
   FollowTheAdvice();
 }
 
+TEST_F(ChangedColumns, DefaultThatCameAfterTheColumnFillsNothing) {
+  RunOnSource("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 5)");
+  Migrate();
+  RunOnSource("ALTER TABLE t ADD n int; ALTER TABLE t ALTER n SET DEFAULT 5; INSERT INTO t VALUES (6)");
+  FollowTheAdvice();
+  EXPECT_EQ(Target("SELECT count(n) FROM t"), "1");
+  EXPECT_THAT(Walferry("status").out, HasSubstr("SET DEFAULT 5"));
+}
+
+TEST_F(ChangedColumns, RowsThatWereFilledHereAndAreNullThereAreCopiedAgain) {
+  RunOnSource("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 5)");
+  Migrate();
+  RunOnSource("ALTER TABLE t ADD n int; ALTER TABLE t ALTER n SET DEFAULT 5");
+  RunOnTarget("ALTER TABLE t ADD n int DEFAULT 5");
+  RunOnTarget("VACUUM FULL t");
+  Migrate();
+  ExpectEqualContent(pair_);
+}
+
 TEST_F(ChangedColumns, AddedByHandWithoutTheDefaultIsCopiedAgain) {
   RunOnSource("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 5)");
   Migrate();

@@ -169,6 +169,17 @@ TEST_F(ColumnChangesTest, AnotherTypeNeedsACopyUnlessItIsKnownToKeepTheValues) {
   EXPECT_THAT(become(1700, "numeric(4,2)", 1700, "numeric(9,1)"), HasSubstr("changed from"));
 }
 
+TEST_F(ColumnChangesTest, DefaultThatCameAfterTheColumnFillsNothing) {
+  source_.columns.push_back(Column(3, "c"));
+  source_.columns[2].default_expression = "'5'::text";
+  EXPECT_EQ(Compare().Statements("t"), "ALTER TABLE t ADD COLUMN \"c\" text;");
+  target_.columns.push_back(Column(3, "c"));
+  EXPECT_EQ(Compare().needs_copy, "");
+  EXPECT_EQ(Compare().Statements("t"), "ALTER TABLE t ALTER COLUMN \"c\" SET DEFAULT '5'::text;");
+  target_.columns[2].default_expression = "'5'::text";
+  EXPECT_THAT(Compare().needs_copy, HasSubstr("added with values"));
+}
+
 TEST_F(ColumnChangesTest, DefaultStaysDifferentUntilTheTargetHasItAndKeepsNothingFromBeingApplied) {
   source_.columns[1].default_expression = "'x'::text";
   ColumnChanges changes = Compare();
