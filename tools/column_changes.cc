@@ -75,6 +75,18 @@ bool KeepsValues(const SourceColumn& before, const SourceColumn& now) {
   return before.type_oid == kCidr && now.type_oid == kInet;
 }
 
+// What nextval('public.t_id_seq'::regclass) counts with, as SQL writes it; "" for other defaults.
+std::string SequenceOf(const std::string& expression) {
+  constexpr std::string_view kCall = "nextval(";
+  if (!expression.starts_with(kCall)) return "";
+  return LiteralValue(expression.substr(kCall.size())).value_or("");
+}
+
+std::string IdentityClause(const SourceColumn& column) {
+  return absl::StrFormat(" GENERATED %s AS IDENTITY%s", column.identity == "a" ? "ALWAYS" : "BY DEFAULT",
+                         column.sequence.empty() ? "" : " (SEQUENCE NAME " + column.sequence + ")");
+}
+
 class Comparison {
  public:
   Comparison(const SourceRelation& recorded, const SourceRelation& source, const SourceRelation& target)
@@ -131,6 +143,7 @@ class Comparison {
         changes_.additions.push_back(clause + " GENERATED ALWAYS AS (" + column.generated + ") STORED");
         return;
       }
+      if (!column.identity.empty()) clause += IdentityClause(column);
       const std::string filling = FillingDefault(column, rewritten_);
       if (!filling.empty()) clause += " DEFAULT " + filling;
       if (!filling.empty() && column.not_null) clause += " NOT NULL";
@@ -145,8 +158,9 @@ class Comparison {
       if (!FilledAlike(column, *there)) {
         NeedsCopy("column " + column.name + " was added with values that its rows here do not have");
       }
-      CompareDefault(column, *there, recorded);
       CompareNotNull(column, *there, recorded);
+      CompareIdentity(column, *there, recorded);
+      CompareDefault(column, *there, recorded);
     }
     changes_.columns.push_back(std::move(recorded));
   }
@@ -177,14 +191,16 @@ class Comparison {
     recorded.target_attnum = before.target_attnum;
     recorded.default_expression = before.default_expression;
     recorded.not_null = before.not_null;
+    recorded.identity = before.identity;
     const SourceColumn* there = TargetOf(before);
     if (before.name != now.name) there = Renamed(before, now, there, recorded);
     if (there != nullptr) {
       if (recorded.target_attnum == 0) recorded.target_attnum = there->attnum;
       CompareType(before, now, *there);
       CompareGenerated(before, now, *there);
-      if (before.default_expression != now.default_expression) CompareDefault(now, *there, recorded);
       if (before.not_null != now.not_null) CompareNotNull(now, *there, recorded);
+      if (before.identity != now.identity) CompareIdentity(now, *there, recorded);
+      if (before.default_expression != now.default_expression) CompareDefault(now, *there, recorded);
     }
     // Nothing but ALTER TABLE touches the column's row in the catalog, except for a missing value that a
     // rewrite of another kind has stored.
@@ -246,15 +262,58 @@ class Comparison {
     NeedsCopy(what);
   }
 
-  // Default and NOT NULL are what the application will need, not the stream. They stay different from what is
-  // recorded until the target has them.
+  // Default, identity and NOT NULL are what the application will need, not the stream. They stay different
+  // from what is recorded until the target has them.
   void CompareDefault(const SourceColumn& now, const SourceColumn& there, SourceColumn& recorded) {
     recorded.default_expression = there.default_expression;
     if (there.default_expression == now.default_expression) return;
     Say("column " + now.name + " has another default");
-    changes_.alterations.push_back(
-        "ALTER COLUMN " + QuoteIdentifier(there.name) +
-        (now.default_expression.empty() ? " DROP DEFAULT" : " SET DEFAULT " + now.default_expression));
+    if (now.default_expression.empty()) return DropDefault(there);
+    const std::string sequence = SequenceOf(now.default_expression);
+    if (!sequence.empty()) changes_.used_sequences.push_back(sequence);
+    if (!sequence.empty() && sequence == now.sequence) {
+      changes_.owned_sequences.emplace_back(QuoteIdentifier(now.name), sequence);
+    }
+    changes_.alterations.push_back("ALTER COLUMN " + QuoteIdentifier(there.name) + " SET DEFAULT " +
+                                   now.default_expression);
+  }
+
+  void DropDefault(const SourceColumn& there) {
+    std::string clause = "ALTER COLUMN " + QuoteIdentifier(there.name) + " DROP DEFAULT";
+    const auto& drops = changes_.drops;
+    if (std::find(drops.begin(), drops.end(), clause) == drops.end()) changes_.drops.push_back(clause);
+  }
+
+  void CompareIdentity(const SourceColumn& now, const SourceColumn& there, SourceColumn& recorded) {
+    recorded.identity = there.identity;
+    if (there.identity == now.identity) return;
+    const std::string alter = "ALTER COLUMN " + QuoteIdentifier(there.name);
+    if (now.identity.empty()) {
+      Say("column " + now.name + " is no identity any more");
+      changes_.drops.push_back(alter + " DROP IDENTITY");
+    } else if (!there.identity.empty()) {
+      Say("column " + now.name + " is another kind of identity");
+      changes_.alterations.push_back(alter + " SET GENERATED " +
+                                     (now.identity == "a" ? "ALWAYS" : "BY DEFAULT"));
+    } else {
+      Say("column " + now.name + " is an identity");
+      AddIdentity(now, there);
+    }
+  }
+
+  // The sequence of a serial is in the way of the identity's, and would keep its value.
+  void AddIdentity(const SourceColumn& now, const SourceColumn& there) {
+    if (!there.default_expression.empty()) {
+      DropDefault(there);
+      const bool is_left = !there.sequence.empty() && SequenceOf(there.default_expression) == there.sequence;
+      if (is_left) changes_.left_sequences.push_back(there.sequence);
+    }
+    const std::string alter = "ALTER COLUMN " + QuoteIdentifier(there.name);
+    const std::string not_null = alter + " SET NOT NULL";
+    auto& alterations = changes_.alterations;
+    const bool is_named = std::find(alterations.begin(), alterations.end(), not_null) != alterations.end();
+    if (!there.not_null && !is_named) alterations.push_back(not_null);
+    alterations.push_back(alter + " ADD" + IdentityClause(now));
   }
 
   void CompareNotNull(const SourceColumn& now, const SourceColumn& there, SourceColumn& recorded) {
@@ -333,7 +392,10 @@ std::string ColumnChanges::Statements(const std::string& table) const {
   const auto alter = [&](const std::string& clauses) {
     sql += (sql.empty() ? "" : " ") + ("ALTER TABLE " + table + " " + clauses + ";");
   };
+  const auto run = [&](const std::string& statement) { sql += (sql.empty() ? "" : " ") + statement + ";"; };
   if (!drops.empty()) alter(absl::StrJoin(drops, ", "));
+  for (const std::string& sequence : left_sequences) run("DROP SEQUENCE IF EXISTS " + sequence);
+  for (const std::string& sequence : used_sequences) run("CREATE SEQUENCE IF NOT EXISTS " + sequence);
   if (!alterations.empty()) alter(absl::StrJoin(alterations, ", "));
   // A name may be free only after another column has given it up.
   std::size_t number = 0;
@@ -349,6 +411,9 @@ std::string ColumnChanges::Statements(const std::string& table) const {
     if (renames.size() > 1) alter(absl::StrFormat("RENAME COLUMN walferry_renamed_%d TO %s", ++number, to));
   }
   if (!additions.empty()) alter(absl::StrJoin(additions, ", "));
+  for (const auto& [column, sequence] : owned_sequences) {
+    run("ALTER SEQUENCE " + sequence + " OWNED BY " + table + "." + column);
+  }
   return sql;
 }
 
