@@ -38,6 +38,9 @@ struct ApplierOptions {
   // and counted.
   std::map<TableName, Lsn> copied_at;
   bool only_listed = false;
+  // Tables that are known by name: what each one's oid was on the source. Another one under the name ends the
+  // stream. A table that is not in the map may be any.
+  std::map<TableName, Oid> source_oids;
   // Not empty: the tables by their oid on the source, in place of copied_at and only_listed. A relation that
   // is not among them, or has another shape, ends the stream before its first change (UnexpectedRelation()).
   FollowedTables followed;

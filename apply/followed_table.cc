@@ -19,16 +19,12 @@ std::uint32_t NumberOf(const absl::Status& status, const char* payload_name) {
   return payload.has_value() && absl::SimpleAtoi(std::string(*payload), &number) ? number : 0;
 }
 
-// The columns of the shape that the relation's are.
-std::optional<SourceShape> Fit(const SourceShape& shape, const Relation& relation) {
-  SourceShape found;
-  auto at = shape.begin();
-  for (const RelationColumn& column : relation.columns) {
-    at = std::find_if(at, shape.end(), [&](const SourceShapeColumn& one) { return one.name == column.name; });
-    if (at == shape.end() || at->type_oid != column.type_oid) return std::nullopt;
-    found.push_back(*at++);
-  }
-  return found;
+// With all of its columns: one that lacks some may have given their names to others.
+bool Fits(const SourceShape& shape, const Relation& relation) {
+  return std::equal(shape.begin(), shape.end(), relation.columns.begin(), relation.columns.end(),
+                    [](const SourceShapeColumn& one, const RelationColumn& column) {
+                      return one.name == column.name && one.type_oid == column.type_oid;
+                    });
 }
 
 std::string NameOf(const SourceShape& shape, int attnum) {
@@ -42,10 +38,9 @@ std::string NameOf(const SourceShape& shape, int attnum) {
 std::optional<std::vector<std::string>> TargetColumnNames(const FollowedTable& table,
                                                           const Relation& relation) {
   for (const SourceShape& shape : table.shapes) {
-    const std::optional<SourceShape> columns = Fit(shape, relation);
-    if (!columns) continue;
+    if (!Fits(shape, relation)) continue;
     std::vector<std::string> names;
-    for (const SourceShapeColumn& column : *columns) {
+    for (const SourceShapeColumn& column : shape) {
       names.push_back(NameOf(table.shapes.front(), column.attnum));
     }
     return names;

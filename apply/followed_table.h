@@ -34,8 +34,8 @@ struct FollowedTable {
 using FollowedTables = std::map<Oid, FollowedTable>;
 
 // What each published column is called on the target, where one of the shapes is that of the relation; "" for
-// a column that was dropped since. A relation may lack columns of the shape (dropped ones), but has the
-// others in its order. nullopt where no shape fits.
+// a column that was dropped since. The relation has all columns of the shape in its order, and no others.
+// nullopt where no shape fits.
 std::optional<std::vector<std::string>> TargetColumnNames(const FollowedTable& table,
                                                           const Relation& relation);
 

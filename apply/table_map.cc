@@ -41,6 +41,15 @@ absl::Status GeneratedOnTarget(const Relation& relation, const TargetTable& targ
       column, relation.FullName(), target.sql_name, QuoteIdentifier(column));
 }
 
+absl::Status AnotherTable(const Relation& relation, Oid adopted) {
+  return Errorf(
+      absl::StatusCode::kFailedPrecondition,
+      "table %s of the source is another one than when the slot was adopted (oid %d, not %d): it was made "
+      "anew, or another one was given its name; make both sides equal and begin anew (walferry cleanup, then "
+      "walferry stream with a new slot)",
+      relation.FullName(), relation.id, adopted);
+}
+
 bool IsWithin(const std::vector<std::size_t>& columns, const std::vector<std::size_t>& all) {
   return std::all_of(columns.begin(), columns.end(), [&](std::size_t column) {
     return std::find(all.begin(), all.end(), column) != all.end();
@@ -161,6 +170,10 @@ absl::StatusOr<MappedTable> TableCatalog::Begin(const Relation* relation) const 
   MappedTable mapped;
   mapped.relation = relation;
   mapped.name = {relation->schema, relation->name};
+  const auto known = options_.source_oids.find(mapped.name);
+  if (known != options_.source_oids.end() && known->second != relation->id) {
+    return AnotherTable(*relation, known->second);
+  }
   const auto listed = options_.copied_at.find(mapped.name);
   mapped.in_scope = listed != options_.copied_at.end() || !options_.only_listed;
   if (listed != options_.copied_at.end()) mapped.applies_from = listed->second;

@@ -83,7 +83,7 @@ absl::Status MapColumns(const Relation& relation, MappedTable& mapped);
 // shape is a different Relation, so it is read anew. Thread-safe.
 class TableCatalog {
  public:
-  // Of the options copied_at, only_listed, followed and source_notes count; they outlive this.
+  // Of the options copied_at, only_listed, source_oids, followed and source_notes count; they outlive this.
   explicit TableCatalog(const ApplierOptions& options) : options_(options) {}
 
   // Reads tables that are likely to be met, so that the stream need not stop for each of them. What is not

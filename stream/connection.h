@@ -137,6 +137,8 @@ class Connection {
   // For the transport and the pipeline, which continue on this connection's protocol themselves.
   pg_conn* native() const { return connection_.get(); }
   const StopSignal* stop() const { return stop_; }
+  // From the next wait on. Not while another thread waits.
+  void ListenTo(const StopSignal* stop) { stop_ = stop; }
   // Gives a statement with text parameters to libpq, which may hold it until it is flushed.
   absl::Status SendStatement(const std::string& sql, std::span<const Parameter> parameters);
   // Waits until the socket is readable (or writable too, if asked for): OK; a stop is requested: kCancelled;

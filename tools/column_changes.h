@@ -14,6 +14,10 @@ struct ColumnChanges {
   // What the target lacks of it, as clauses of ALTER TABLE.
   std::vector<std::string> drops;
   std::vector<std::string> alterations;
+  // Sequences that defaults use, that identities have of their own by now, and, by quoted column, are owned.
+  std::vector<std::string> used_sequences;
+  std::vector<std::string> left_sequences;
+  std::vector<std::pair<std::string, std::string>> owned_sequences;
   std::vector<std::pair<std::string, std::string>> renames;  // From, to; quoted.
   std::vector<std::string> additions;
   // Names, types and presence are the same on both sides: rows of the new shape can be applied.
@@ -21,7 +25,7 @@ struct ColumnChanges {
   std::vector<SourceColumn> columns;  // As to be recorded, once they are aligned.
   std::string needs_copy;             // Why rows that were there before are not the same on both sides.
 
-  // ALTER TABLE statements in an order in which they can be run, "" where the target lacks nothing. table:
+  // Statements in an order in which they can be run, "" where the target lacks nothing. table:
   // quoted.
   std::string Statements(const std::string& table) const;
 };

@@ -57,7 +57,10 @@ ApplierOptions MakeApplierOptions(const FollowOptions& options, const FollowedMi
   applier.migration = record.name;
   applier.lanes = options.lanes;
   applier.binary = options.wishes.binary;
-  for (const TableRecord& table : migration.recorded.tables) applier.copied_at[table.table] = table.position;
+  for (const TableRecord& table : migration.recorded.tables) {
+    applier.copied_at[table.table] = table.position;
+    if (table.source_oid != 0) applier.source_oids[table.table] = table.source_oid;
+  }
   applier.only_listed = migration.only_listed;
   applier.followed = migration.followed;
   applier.source_notes = options.source_notes;

@@ -227,6 +227,7 @@ absl::Status Migration::AdoptSlot(const std::string& slot, const std::string& pu
                       FindPartialIdentities(source_, tables, publication));
   WF_RETURN_IF_ERROR(CheckIdentitiesAreWhole(partial));
   binary_suits_ = BinarySuits(pairs);
+  WF_ASSIGN_OR_RETURN(const SourceCatalog catalog, ReadSourceCatalog(source_, publication, ""));
 
   record_ = MigrationRecord{};
   record_.name = options_.name;
@@ -244,7 +245,12 @@ absl::Status Migration::AdoptSlot(const std::string& slot, const std::string& pu
   WF_RETURN_IF_ERROR(InsertMigration(target_, record_));
   WF_RETURN_IF_ERROR(InitializeLanes(target_, record_.name, record_.lanes, record_.slot_lsn));
   std::vector<TableRecord> records;
-  for (const TableName& table : tables) records.emplace_back().table = table;
+  for (const TableName& table : tables) {
+    TableRecord& record = records.emplace_back();
+    record.table = table;
+    // By which another table under its name is told apart from it.
+    if (const SourceRelation* const relation = catalog.FindByName(table)) record.source_oid = relation->oid;
+  }
   WF_RETURN_IF_ERROR(AddTables(target_, record_.name, records));
   WF_RETURN_IF_ERROR(target_.Execute("COMMIT").status());
   exists_ = true;
@@ -276,11 +282,11 @@ absl::StatusOr<FollowResult> Migration::StreamOnAndOn(
     return until(progress);
   };
   for (int runs = 0; runs < kRunsMax; ++runs) {
-    WF_RETURN_IF_ERROR(FollowCatalog());
+    WF_RETURN_IF_ERROR(WithSlotWatched([this] { return FollowCatalog(); }));
     absl::StatusOr<FollowResult> result = StreamOnce(counted, watch);
     const std::optional<Oid> unexpected = UnexpectedRelation(result.status());
     if (unexpected) {
-      WF_RETURN_IF_ERROR(Understand(*unexpected, result.status()));
+      WF_RETURN_IF_ERROR(WithSlotWatched([&] { return Understand(*unexpected, result.status()); }));
       continue;
     }
     if (!result.ok()) return result;

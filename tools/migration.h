@@ -114,6 +114,7 @@ class Migration {
   absl::Status Publish(const SourceCatalog& catalog, const SourceRelation& relation);
   absl::Status AdoptPartitions(const std::vector<Oid>& partitions);
   absl::Status ReplaceDropped(const std::vector<TableRecord>& records);
+  absl::Status RefusePartitions(const SourceCatalog& catalog, std::vector<const SourceRelation*> missing);
   bool IsBornEmpty(const SourceCatalog& catalog, const SourceRelation& leaf);
   absl::Status MakePartitions(const SourceCatalog& catalog, const std::vector<const SourceRelation*>& leaves);
   absl::Status CheckEmptyOnTarget(const TableName& table);
@@ -150,6 +151,7 @@ class Migration {
   absl::Status CopyPhase(const std::string& snapshot, Lsn position);
   absl::Status CopyRewritten(TableCopyOptions options);
   // With the slot watched meanwhile (migration_slot.cc).
+  void ListenTo(const StopSignal& stop);
   absl::Status WithSlotWatched(const std::function<absl::Status()>& work);
   absl::Status WatchSlot(const StopSignal& halt, const StopSignal& done, std::atomic<bool>& exceeded);
   absl::Status GiveSlotUp(const absl::Status& why);

@@ -245,14 +245,9 @@ absl::Status Migration::MakePartitions(const SourceCatalog& catalog,
   }
   if (missing.empty()) return absl::OkStatus();
   if (!options_.creates_partitions) {
-    const SourceRelation& leaf = *catalog.FindByName(missing.front());
-    const SourceRelation* const parent = catalog.Find(leaf.parent);
-    return Errorf(
-        absl::StatusCode::kFailedPrecondition,
-        "partition %s is new on the source, and --new-partitions is stop: make it on the target, as in "
-        "CREATE TABLE %s PARTITION OF %s %s; and run again",
-        leaf.name.ToString(), QuoteName(leaf.name.schema, leaf.name.name),
-        parent == nullptr ? "…" : QuoteName(parent->name.schema, parent->name.name), leaf.bound);
+    std::vector<const SourceRelation*> relations;
+    for (const TableName& name : missing) relations.push_back(catalog.FindByName(name));
+    return RefusePartitions(catalog, std::move(relations));
   }
   SchemaDumpOptions options;
   options.source = options_.source;
@@ -267,6 +262,33 @@ absl::Status Migration::MakePartitions(const SourceCatalog& catalog,
       made, absl::StrFormat("partition %s is new on the source, and cannot be made on the target (make it "
                             "there by hand, and run again)",
                             missing.front().ToString()));
+}
+
+// Which of them are to be made, those first of which others are partitions.
+absl::Status Migration::RefusePartitions(const SourceCatalog& catalog,
+                                         std::vector<const SourceRelation*> missing) {
+  std::stable_sort(missing.begin(), missing.end(), [&](const auto* a, const auto* b) {
+    return catalog.AncestorsOf(*a).size() < catalog.AncestorsOf(*b).size();
+  });
+  std::string statements;
+  for (const SourceRelation* relation : missing) {
+    const SourceRelation* const parent = catalog.Find(relation->parent);
+    statements += absl::StrFormat("%sCREATE TABLE %s PARTITION OF %s %s", statements.empty() ? "" : " ",
+                                  QuoteName(relation->name.schema, relation->name.name),
+                                  parent == nullptr ? "…" : QuoteName(parent->name.schema, parent->name.name),
+                                  relation->bound);
+    if (relation->kind == 'p') {
+      WF_ASSIGN_OR_RETURN(const Result key, source_.Execute("SELECT pg_catalog.pg_get_partkeydef($1::oid)",
+                                                            {std::to_string(relation->oid)}));
+      if (key.rows() == 1) statements += " PARTITION BY " + std::string(key.Get(0, 0));
+    }
+    statements += ";";
+  }
+  return Errorf(
+      absl::StatusCode::kFailedPrecondition,
+      "partition %s is new on the source, and --new-partitions is stop: make it on the target, as in "
+      "%s and run again",
+      missing.front()->name.ToString(), statements);
 }
 
 absl::Status Migration::CheckEmptyOnTarget(const TableName& table) {

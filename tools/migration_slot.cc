@@ -32,13 +32,20 @@ absl::Status Migration::WithSlotWatched(const std::function<absl::Status()>& wor
   std::atomic<bool> exceeded = false;
   const absl::Status status = RunWorkers(2, *outer, [&](const StopSignal& halt) -> absl::Status {
     if (roles++ > 0) return WatchSlot(halt, done, exceeded);
-    stop_ = &halt;
+    // What waits for a lock of the target would keep the slot for as long.
+    ListenTo(halt);
     absl::Status worked = work();
-    stop_ = outer;
+    ListenTo(*outer);
     done.Request();
     return worked;
   });
   return exceeded ? GiveSlotUp(status) : status;
+}
+
+void Migration::ListenTo(const StopSignal& stop) {
+  stop_ = &stop;
+  source_.ListenTo(&stop);
+  target_.ListenTo(&stop);
 }
 
 // Until the work is done, or the limit is passed. A source that is away keeps nothing more.
@@ -78,6 +85,9 @@ absl::Status Migration::WatchSlot(const StopSignal& halt, const StopSignal& done
 }
 
 absl::Status Migration::GiveSlotUp(const absl::Status& why) {
+  // The work may have been ended within a transaction, and its connection with it.
+  source_.Execute("ROLLBACK").IgnoreError();
+  target_.Execute("ROLLBACK").IgnoreError();
   WF_RETURN_IF_ERROR(ReconnectSource());
   WF_RETURN_IF_ERROR(DropSlot(source_, record_.slot));
   Note("slot", std::string(MessageOf(why)) + ": dropped").IgnoreError();

@@ -38,7 +38,14 @@ SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, coalesce(h.inhp
        pg_catalog.pg_stat_get_tuples_updated(c.oid) + pg_catalog.pg_stat_get_tuples_deleted(c.oid),
        (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
             a.attnum, a.attname, a.atttypid::bigint, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull,
-            a.attidentity::text, %2$s, %3$s, a.xmin::text) ORDER BY a.attnum)
+            a.attidentity::text, %2$s, %3$s, a.xmin::text, 0,
+            CASE WHEN a.attidentity <> '' OR a.atthasdef THEN
+              (SELECT o.objid::pg_catalog.regclass::text FROM pg_catalog.pg_depend o
+               JOIN pg_catalog.pg_class q ON q.oid = o.objid AND q.relkind = 'S'
+               WHERE o.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                 AND o.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                 AND o.refobjid = a.attrelid AND o.refobjsubid = a.attnum AND o.deptype IN ('a', 'i')
+               ORDER BY o.deptype DESC, o.objid DESC LIMIT 1) END) ORDER BY a.attnum)
         FROM pg_catalog.pg_attribute a
         LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
@@ -100,6 +107,7 @@ SourceColumn ColumnFromJson(const json& values) {
   if (!values.at(8).is_null()) column.missing_value = values.at(8).get<std::string>();
   column.version = values.at(9).get<std::string>();
   if (values.size() > 10) column.target_attnum = values.at(10).get<int>();
+  if (values.size() > 11 && !values.at(11).is_null()) column.sequence = values.at(11).get<std::string>();
   return column;
 }
 
@@ -107,7 +115,7 @@ json ColumnToJson(const SourceColumn& column) {
   return json::array({column.attnum, column.name, column.type_oid, column.type, column.not_null,
                       column.identity, column.generated, column.default_expression,
                       column.missing_value ? json(*column.missing_value) : json(nullptr), column.version,
-                      column.target_attnum});
+                      column.target_attnum, column.sequence});
 }
 
 json TreeToJson(const std::vector<PartitionLink>& tree) {

@@ -29,6 +29,7 @@ struct SourceColumn {
   // 11).
   std::optional<std::string> missing_value;
   std::string version;    // xmin of its row of pg_attribute: other after each ALTER of it.
+  std::string sequence;   // That it owns, as SQL writes it: of its identity, or of serial; "" for none.
   int target_attnum = 0;  // Of the column on the target that it was first applied to; 0: unknown.
   friend bool operator==(const SourceColumn&, const SourceColumn&) = default;
 };

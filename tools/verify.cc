@@ -91,7 +91,9 @@ absl::StatusOr<std::vector<TablePair>> ChooseMigrated(const VerifyOptions& optio
                       ReadSourceCatalog(pair.source, migration->publication, migration->insert_publication));
   for (const TableRecord& record : recorded.tables) {
     if (record.phase == TablePhase::kDropped || !options.tables.Matches(record.table)) continue;
-    const SourceRelation* const relation = source.Find(record.source_oid);
+    // The stream of somebody else's publication goes by names.
+    const SourceRelation* const relation =
+        migration->owns_publication ? source.Find(record.source_oid) : nullptr;
     chosen.push_back({relation == nullptr ? record.table : relation->name, record.table});
   }
   WF_ASSIGN_OR_RETURN(const SourceCatalog target, ReadSourceCatalog(pair.target, "", ""));

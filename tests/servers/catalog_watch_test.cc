@@ -364,6 +364,56 @@ TEST_F(CatalogWatch, SlotThatKeepsTooMuchWalIsGivenUpBeforeTheSourceIsFull) {
   RunSql(open, "COMMIT");
 }
 
+TEST_F(CatalogWatch, SlotIsGivenUpWhileTheFirstCopyWaitsForALockOfTheTarget) {
+  RunOnBoth("CREATE TABLE o (id int PRIMARY KEY)");
+  RunOnSource("CREATE TABLE w (id int, v text); INSERT INTO o VALUES (1)");
+  Connection lock = MustConnect(pair_.target_conninfo());
+  RunSql(lock, "BEGIN; LOCK TABLE o IN ACCESS EXCLUSIVE MODE");
+  WalferryProcess& migrate =
+      Begin("migrate", {"--schema", "none", "--exclude-tables", "public.w", "--max-slot-wal", "4MB"});
+  ASSERT_TRUE(WaitUntil([&] { return Source("SELECT count(*) FROM pg_replication_slots") != "0"; }));
+  RunOnSource("INSERT INTO w SELECT i, repeat('x', 1000) FROM generate_series(1, 10000) i");
+  EXPECT_EQ(migrate.Wait(), 1) << migrate.err();
+  EXPECT_THAT(migrate.err(), HasSubstr("--max-slot-wal 4"));
+  EXPECT_EQ(Source("SELECT count(*) FROM pg_replication_slots"), "0");
+}
+
+TEST_F(CatalogWatch, SlotIsGivenUpWhileTheCopyOfAPartitionWaitsForATransaction) {
+  RunOnSource(
+      "CREATE TABLE w (id int, v text); CREATE TABLE o (id int PRIMARY KEY); CREATE TABLE p (id int, d int, "
+      "PRIMARY KEY (id, d)) PARTITION BY RANGE (d); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO "
+      "(10)");
+  WalferryProcess& migrate = Follow({"--exclude-tables", "public.w", "--max-slot-wal", "4MB"});
+  Connection open = MustConnect(pair_.source_conninfo());
+  RunSql(open, "BEGIN; INSERT INTO o VALUES (1)");
+  RunOnSource(
+      "CREATE TABLE p2 (LIKE p INCLUDING ALL); INSERT INTO p2 VALUES (1, 12); ALTER TABLE p ATTACH PARTITION "
+      "p2 FOR VALUES FROM (10) TO (20)");
+  EXPECT_TRUE(WaitUntil([&] { return migrate.err().find("making a snapshot") != std::string::npos; }))
+      << migrate.err();
+  RunOnSource("INSERT INTO w SELECT i, repeat('x', 1000) FROM generate_series(1, 10000) i");
+  EXPECT_EQ(migrate.Wait(), 1) << migrate.err();
+  EXPECT_EQ(Source("SELECT count(*) FROM pg_replication_slots WHERE slot_name = '" + name() + "'"), "0");
+  RunSql(open, "COMMIT");
+}
+
+TEST_F(CatalogWatch, StatementsForANewBranchOfPartitionsCanBeRun) {
+  RunOnSource(
+      "CREATE TABLE p (id int, d int) PARTITION BY RANGE (d); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM "
+      "(0) TO (10); ALTER TABLE p REPLICA IDENTITY FULL; ALTER TABLE p1 REPLICA IDENTITY FULL");
+  Migrate();
+  RunOnSource(
+      "CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20) PARTITION BY LIST (id);"
+      "CREATE TABLE p2a PARTITION OF p2 FOR VALUES IN (1); ALTER TABLE p2a REPLICA IDENTITY FULL;"
+      "INSERT INTO p VALUES (1, 12)");
+  const std::string said = RefusalOf("migrate", {"--new-partitions", "stop"});
+  const std::size_t begin = said.find("CREATE TABLE");
+  ASSERT_NE(begin, said.npos) << said;
+  RunOnTarget(said.substr(begin, said.find(" and run again") - begin));
+  Migrate({"--new-partitions", "stop"});
+  ExpectSame("SELECT tableoid::regclass, id, d FROM p");
+}
+
 TEST_F(CatalogWatch, DroppedBeforeItsCopyIsNoPartOfTheMigrationAnyMore) {
   RunOnSource(
       "CREATE TABLE a (id int PRIMARY KEY, t text); INSERT INTO a SELECT i, repeat('x', 300) FROM "

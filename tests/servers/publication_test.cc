@@ -203,6 +203,19 @@ TEST_F(ChangedShape, RenamedSchemaAndTableAreFoundByTheirNewNames) {
   EXPECT_EQ(Target("SELECT id FROM s.t"), "1");
 }
 
+TEST_F(ChangedShape, TablesThatExchangedTheirNamesStopTheStreamOfAnAdoptedSlot) {
+  RunOnBoth("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)");
+  Publish("FOR TABLE a, b");
+  RunOnSource("INSERT INTO a VALUES (1); INSERT INTO b VALUES (2)");
+  Stream();
+  ExpectEqualContent(pair_);
+  RunOnSource(
+      "ALTER TABLE a RENAME TO c; ALTER TABLE b RENAME TO a; ALTER TABLE c RENAME TO b; INSERT INTO a VALUES "
+      "(3)");
+  EXPECT_THAT(RefusalOf("stream"), HasSubstr("is another one than when the slot was adopted"));
+  EXPECT_EQ(Target("SELECT count(*) FROM a"), "1");
+}
+
 TEST_F(ChangedShape, ColumnWithADefaultThatOldRowsNeverStored) {
   RunOnBoth("CREATE TABLE t (id int PRIMARY KEY, a text); CREATE TABLE f (id int)");
   RunOnSource("ALTER TABLE f REPLICA IDENTITY FULL");
