@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "tools/catalog_watch.h"
+#include "tools/source_record.h"
 
 namespace walferry {
 namespace {

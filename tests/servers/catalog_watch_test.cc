@@ -367,11 +367,18 @@ TEST_F(CatalogWatch, SlotThatKeepsTooMuchWalIsGivenUpBeforeTheSourceIsFull) {
 TEST_F(CatalogWatch, SlotIsGivenUpWhileTheFirstCopyWaitsForALockOfTheTarget) {
   RunOnBoth("CREATE TABLE o (id int PRIMARY KEY)");
   RunOnSource("CREATE TABLE w (id int, v text); INSERT INTO o VALUES (1)");
+  RunOnTarget(
+      "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock(1); "
+      "RETURN new; END';"
+      "CREATE TRIGGER wait BEFORE INSERT ON o FOR EACH ROW EXECUTE FUNCTION wait();"
+      "ALTER TABLE o ENABLE ALWAYS TRIGGER wait");
   Connection lock = MustConnect(pair_.target_conninfo());
-  RunSql(lock, "BEGIN; LOCK TABLE o IN ACCESS EXCLUSIVE MODE");
+  RunSql(lock, "SELECT pg_advisory_lock(1)");
   WalferryProcess& migrate =
       Begin("migrate", {"--schema", "none", "--exclude-tables", "public.w", "--max-slot-wal", "4MB"});
-  ASSERT_TRUE(WaitUntil([&] { return Source("SELECT count(*) FROM pg_replication_slots") != "0"; }));
+  ASSERT_TRUE(WaitUntil([&] {
+    return Target("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") != "0";
+  })) << migrate.err();
   RunOnSource("INSERT INTO w SELECT i, repeat('x', 1000) FROM generate_series(1, 10000) i");
   EXPECT_EQ(migrate.Wait(), 1) << migrate.err();
   EXPECT_THAT(migrate.err(), HasSubstr("--max-slot-wal 4"));
