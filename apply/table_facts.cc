@@ -10,8 +10,8 @@ namespace {
 
 // Domains travel as what they are over. Built-in types (object ids below 10000, src/include/access/transam.h)
 // mean the same everywhere; enum values travel as their labels; xml is left out because its binary form
-// carries an encoding, tsquery because the server does not take its own form of an empty one (15.18: "malformed
-// tsquery: operand not found").
+// carries an encoding, tsquery because the server does not take its own form of an empty one (15.18:
+// "malformed tsquery: operand not found").
 constexpr char kWireFormat[] = R"sql(
   (WITH RECURSIVE base AS (
      SELECT t.* FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid
@@ -19,7 +19,7 @@ constexpr char kWireFormat[] = R"sql(
      SELECT t.* FROM base JOIN pg_catalog.pg_type t ON t.oid = base.typbasetype WHERE base.typtype = 'd')
    SELECT CASE
      WHEN b.typtype = 'e' THEN 'enum ' || pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(b.typname)
-     WHEN b.oid < 10000 AND b.typsend <> 0 AND b.typreceive <> 0 AND b.typname !~ '^_?(xml$|reg)'
+     WHEN b.oid < 10000 AND b.typsend <> 0 AND b.typreceive <> 0 AND b.typname !~ '^_?(xml$|tsquery$|reg)'
        AND NOT EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.oid = b.typelem AND (e.typsend = 0 OR e.typreceive = 0))
        THEN b.typname
      ELSE '' END

@@ -124,6 +124,8 @@ class SynchronousStandby : public MigrationTest {
       RunSql(connection, statement);
     }
     EXPECT_TRUE(WaitUntil([&] { return QueryText(connection, "SHOW synchronous_standby_names") == names; }));
+    // Commits wait from when the checkpointer has read the setting, too (SyncRepUpdateSyncStandbysDefined).
+    RunSql(connection, "CHECKPOINT");
   }
   ~SynchronousStandby() override { SetStandby(""); }
 };
