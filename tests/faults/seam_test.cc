@@ -27,7 +27,8 @@ class SeamTest : public testing::Test {
   }
 
   void Start() {
-    walferry_.emplace(std::vector<std::string>{"migrate", "--copy-jobs", "3"}, EnvironmentOf(pair_));
+    walferry_.emplace(std::vector<std::string>{"migrate", "--copy-jobs", "3", "--no-identity", "insert-only"},
+                      EnvironmentOf(pair_));
   }
   void ReleaseCopy() { RunSql(holder_, "select pg_advisory_unlock(42)"); }
 
