@@ -62,8 +62,8 @@ class TableComparison {
     detached_ = false;
     before_ = *before;
     agreed_ = *before;
-    there_ = TargetOf();
     now_ = source_.Find(table.source_oid);
+    there_ = TargetOf();
     if (now_ == nullptr) {
       Gone();
     } else {
@@ -81,7 +81,9 @@ class TableComparison {
   // Under whatever name it has there by now.
   const SourceRelation* TargetOf() const {
     const SourceRelation* const bound = before_.target_oid == 0 ? nullptr : target_.Find(before_.target_oid);
-    return bound != nullptr ? bound : target_.FindByName(record_.table);
+    const SourceRelation* const named = bound != nullptr ? bound : target_.FindByName(record_.table);
+    if (named != nullptr || before_.target_oid != 0 || now_ == nullptr) return named;
+    return target_.FindByName(now_->name);  // Renamed on both sides before it was known by its number.
   }
   bool schema_is_there() const { return recorded_.migration.phase > Phase::kSchema; }
   bool is_copied() const { return record_.phase == TablePhase::kCopied; }
