@@ -10,10 +10,6 @@
 namespace walferry {
 namespace {
 
-std::string Quoted(const TableName& name) {
-  return QuoteName(name.schema, name.name);
-}
-
 class Newcomers {
  public:
   Newcomers(const RecordedCatalog& recorded, const SourceCatalog& source, const SourceCatalog& target,

@@ -6,6 +6,8 @@
 #include <optional>
 #include <utility>
 
+#include "tools/source_record.h"
+
 namespace walferry {
 namespace {
 
@@ -60,10 +62,6 @@ WHERE a.attnum > 0 AND NOT a.attisdropped AND (a.attidentity <> '' OR a.atthasde
 // The identity of every column that may have one, by table and name.
 using Identities = std::map<std::pair<TableName, std::string>, std::string>;
 
-std::string Quote(const TableName& name) {
-  return QuoteName(name.schema, name.name);
-}
-
 absl::StatusOr<SequenceStates> ReadStates(Connection& connection) {
   WF_ASSIGN_OR_RETURN(const Result rows, connection.Execute(kStates));
   SequenceStates states;
@@ -94,7 +92,7 @@ absl::StatusOr<Identities> ReadIdentities(Connection& connection) {
 }
 
 std::string AlterColumn(const SequenceState& state) {
-  return "ALTER TABLE " + Quote(state.table) + " ALTER COLUMN " + QuoteIdentifier(state.column);
+  return "ALTER TABLE " + Quoted(state.table) + " ALTER COLUMN " + QuoteIdentifier(state.column);
 }
 
 class Finder {
@@ -123,7 +121,7 @@ class Finder {
       AddForTarget(sequence.name,
                    absl::StrFormat("user %s may not set sequence %s of the target", target_user_,
                                    sequence.name.ToString()),
-                   absl::StrFormat("GRANT SELECT, UPDATE ON SEQUENCE %s TO %s;", Quote(sequence.name),
+                   absl::StrFormat("GRANT SELECT, UPDATE ON SEQUENCE %s TO %s;", Quoted(sequence.name),
                                    QuoteIdentifier(target_user_)),
                    /*blocks_setting=*/true);
     }
@@ -138,7 +136,7 @@ class Finder {
         value.sequence,
         absl::StrFormat("sequence %s stands at %d on the source, and on the target goes from %d to %d",
                         value.sequence.ToString(), value.last_value, state.min, state.max),
-        "ALTER SEQUENCE " + Quote(value.sequence) + " " + source_.at(value.sequence).bounds + ";",
+        "ALTER SEQUENCE " + Quoted(value.sequence) + " " + source_.at(value.sequence).bounds + ";",
         /*blocks_setting=*/true);
   }
 
@@ -154,13 +152,13 @@ class Finder {
     if (const std::optional<TableName> renamed = OwnedByTheSameColumn(here, sequence.name.schema)) {
       return AddForTarget(
           sequence.name, text,
-          "ALTER SEQUENCE " + Quote(*renamed) + " RENAME TO " + QuoteIdentifier(sequence.name.name) + ";");
+          "ALTER SEQUENCE " + Quoted(*renamed) + " RENAME TO " + QuoteIdentifier(sequence.name.name) + ";");
     }
     AddForTarget(
         sequence.name, text,
         absl::StrFormat("CREATE SEQUENCE %s %s OWNED BY %s.%s; %s SET DEFAULT pg_catalog.nextval(%s);",
-                        Quote(sequence.name), here.bounds, Quote(here.table), QuoteIdentifier(here.column),
-                        AlterColumn(here), QuoteLiteral(Quote(sequence.name))));
+                        Quoted(sequence.name), here.bounds, Quoted(here.table), QuoteIdentifier(here.column),
+                        AlterColumn(here), QuoteLiteral(Quoted(sequence.name))));
   }
 
   // The same name does not make an identity: the column of the target draws from it as the source's does.
@@ -179,7 +177,7 @@ class Finder {
         name, text,
         MakeIdentity(
             name, here,
-            is_in_the_way ? AlterColumn(here) + " DROP DEFAULT; DROP SEQUENCE " + Quote(name) + "; " : ""));
+            is_in_the_way ? AlterColumn(here) + " DROP DEFAULT; DROP SEQUENCE " + Quoted(name) + "; " : ""));
   }
 
   std::string MakeIdentity(const TableName& name, const SequenceState& here,
@@ -187,11 +185,11 @@ class Finder {
     const auto column = identities_.find({here.table, here.column});
     if (column != identities_.end() && !column->second.empty()) {
       if (const std::optional<TableName> other = OwnedByTheSameColumn(here, name.schema)) {
-        return "ALTER SEQUENCE " + Quote(*other) + " RENAME TO " + QuoteIdentifier(name.name) + ";";
+        return "ALTER SEQUENCE " + Quoted(*other) + " RENAME TO " + QuoteIdentifier(name.name) + ";";
       }
     }
     return absl::StrFormat("%s%s SET NOT NULL; %s ADD GENERATED %s AS IDENTITY (SEQUENCE NAME %s %s);",
-                           before, AlterColumn(here), AlterColumn(here), here.identity, Quote(name),
+                           before, AlterColumn(here), AlterColumn(here), here.identity, Quoted(name),
                            here.options);
   }
 

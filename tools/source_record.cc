@@ -1,7 +1,13 @@
 // Tested by tests/servers/catalog_watch_test.cc.
 #include "tools/source_record.h"
 
+#include "stream/quote.h"
+
 namespace walferry {
+
+std::string Quoted(const TableName& name) {
+  return QuoteName(name.schema, name.name);
+}
 
 std::string MembershipOf(const SourceCatalog& source, const SourceRelation& relation) {
   const SourceRelation* const through = source.PublishedThrough(relation);

@@ -9,6 +9,8 @@
 
 namespace walferry {
 
+// "schema"."name", for statements.
+std::string Quoted(const TableName& name);
 // What puts the relation into the stream: its own or its ancestor's rows of the publications, as text.
 std::string MembershipOf(const SourceCatalog& source, const SourceRelation& relation);
 // The table as it is recorded when the migration meets it.

@@ -28,10 +28,6 @@ bool SameTree(const std::vector<PartitionLink>& a, const std::vector<PartitionLi
                     });
 }
 
-std::string Quoted(const TableName& name) {
-  return QuoteName(name.schema, name.name);
-}
-
 std::string RenameSql(const TableName& from, const TableName& to) {
   std::string sql;
   if (from.name != to.name) {
