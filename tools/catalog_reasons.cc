@@ -11,10 +11,7 @@ namespace walferry {
 namespace {
 
 absl::StatusOr<CatalogFindings> FindingsOf(const GateSubject& subject) {
-  RecordedCatalog recorded;
-  recorded.migration = *subject.record;
-  WF_ASSIGN_OR_RETURN(recorded.tables, LoadTables(subject.target, subject.name));
-  WF_ASSIGN_OR_RETURN(recorded.choice, TableFilter::FromText(subject.record->choice));
+  WF_ASSIGN_OR_RETURN(const RecordedCatalog recorded, LoadRecorded(subject.target, *subject.record));
   return FindCatalogDifferences(subject.source, subject.target, recorded);
 }
 

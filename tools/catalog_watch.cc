@@ -84,6 +84,14 @@ CatalogFindings CompareCatalogs(const RecordedCatalog& recorded, const SourceCat
   return findings;
 }
 
+absl::StatusOr<RecordedCatalog> LoadRecorded(Connection& target, const MigrationRecord& record) {
+  RecordedCatalog recorded;
+  recorded.migration = record;
+  WF_ASSIGN_OR_RETURN(recorded.tables, LoadTables(target, record.name));
+  WF_ASSIGN_OR_RETURN(recorded.choice, TableFilter::FromText(record.choice));
+  return recorded;
+}
+
 absl::StatusOr<CatalogFindings> FindCatalogDifferences(Connection& source, Connection& target,
                                                        const RecordedCatalog& recorded) {
   if (!recorded.migration.owns_publication) return CatalogFindings{};

@@ -14,6 +14,9 @@ namespace walferry {
 CatalogFindings CompareCatalogs(const RecordedCatalog& recorded, const SourceCatalog& source,
                                 const SourceCatalog& target);
 
+// What the target's state says of the migration `record`.
+absl::StatusOr<RecordedCatalog> LoadRecorded(Connection& target, const MigrationRecord& record);
+
 // Reads both sides and compares, without changing anything.
 absl::StatusOr<CatalogFindings> FindCatalogDifferences(Connection& source, Connection& target,
                                                        const RecordedCatalog& recorded);

@@ -81,12 +81,9 @@ struct TablePair {
 absl::StatusOr<std::vector<TablePair>> ChooseMigrated(const VerifyOptions& options, Pair& pair,
                                                       VerifyReport& report) {
   std::vector<TablePair> chosen;
-  RecordedCatalog recorded;
   WF_ASSIGN_OR_RETURN(const auto migration, LoadMigration(pair.target, options.name));
   if (!migration) return chosen;
-  recorded.migration = *migration;
-  WF_ASSIGN_OR_RETURN(recorded.tables, LoadTables(pair.target, options.name));
-  WF_ASSIGN_OR_RETURN(recorded.choice, TableFilter::FromText(migration->choice));
+  WF_ASSIGN_OR_RETURN(const RecordedCatalog recorded, LoadRecorded(pair.target, *migration));
   WF_ASSIGN_OR_RETURN(const SourceCatalog source,
                       ReadSourceCatalog(pair.source, migration->publication, migration->insert_publication));
   for (const TableRecord& record : recorded.tables) {
