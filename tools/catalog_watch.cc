@@ -66,7 +66,9 @@ void RemoveRepeated(std::vector<CatalogDifference>& differences) {
   std::erase_if(differences, [&](const CatalogDifference& difference) {
     const bool is_of_tree = difference.kind == "columns" || difference.kind == "moved-partitions" ||
                             difference.kind == "detached-partitions";
-    return is_of_tree && !seen.insert({difference.kind, difference.command}).second;
+    // Two tables had one name, one after the other.
+    const bool is_of_name = difference.kind == "dropped-tables";
+    return (is_of_tree || is_of_name) && !seen.insert({difference.kind, difference.command}).second;
   });
 }
 

@@ -53,13 +53,14 @@ class TableComparison {
 
   void Run(const TableRecord& table) {
     const std::optional<SourceRelation> before = RelationFromText(table.catalog);
-    if (!before || table.phase == TablePhase::kDropped) return;
+    if (!before) return;
     record_ = table;
     detached_ = false;
     before_ = *before;
     agreed_ = *before;
     now_ = source_.Find(table.source_oid);
     there_ = TargetOf();
+    if (table.phase == TablePhase::kDropped) return NameLeftover();
     if (now_ == nullptr) {
       Gone();
     } else {
@@ -110,10 +111,24 @@ class TableComparison {
         heir != nullptr && heir->kind == 'r' && heir->persistence == 'p') {
       return Replaced(*heir);
     }
-    if (!is_copied()) return Forget("table " + name + " was dropped on the source before it was copied");
+    if (!is_copied()) {
+      Forget("table " + name + " was dropped on the source before it was copied");
+      return NameLeftover();
+    }
     if (there_ == nullptr) return Forget("table " + name + " was dropped on both sides");
-    Differ("dropped-tables", "table " + name + " was dropped on the source, and is still on the target",
+    NameDropped();
+  }
+
+  void NameDropped() {
+    Differ("dropped-tables",
+           "table " + there_->name.ToString() + " was dropped on the source, and is still on the target",
            "DROP TABLE " + Quoted(there_->name) + ";" + std::string(kOnTarget), false);
+  }
+
+  // What left the migration, and then the source.
+  void NameLeftover() {
+    if (now_ != nullptr || there_ == nullptr || !schema_is_there()) return;
+    if (source_.FindByName(there_->name) == nullptr) NameDropped();
   }
 
   void Replaced(const SourceRelation& heir) {

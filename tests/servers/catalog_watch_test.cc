@@ -434,6 +434,16 @@ TEST_F(CatalogWatch, DroppedBeforeItsCopyIsNoPartOfTheMigrationAnyMore) {
   Migrate();
   EXPECT_EQ(Target("SELECT count(*) FROM a"), "200000");
   ExpectSame("SELECT count(*) FROM c");
+
+  // It is on the target only, which is for somebody to decide.
+  const nlohmann::json differences = Status().at("catalog_differences");
+  ASSERT_EQ(differences.size(), 1) << differences;
+  EXPECT_EQ(differences[0].at("kind"), "dropped-tables");
+  EXPECT_EQ(differences[0].at("object"), "public.b");
+  EXPECT_THAT(Walferry("cutover", {"--fence", "none"}).err, HasSubstr("public.b was dropped on the source"));
+  RunOnTarget(differences[0].at("command"));
+  EXPECT_EQ(Status().at("catalog_differences").size(), 0);
+  EXPECT_EQ(Walferry("verify").exit_code, 0);
 }
 
 }  // namespace
