@@ -22,6 +22,13 @@ bool WaitUnlessStopped(absl::Duration wait, const StopSignal& stop) {
   return !stop.requested();
 }
 
+// Of a lock, a slot that is in use, or a full disk as well as of a lost connection: to be run again.
+absl::Status GaveUp(const absl::Status& status) {
+  if (absl::IsUnavailable(status)) return status;
+  return WithSqlstate(Errorf(absl::StatusCode::kUnavailable, "gave up for now: %s", MessageOf(status)),
+                      SqlstateOf(status));
+}
+
 }  // namespace
 
 absl::Status RetryFor(absl::Duration retry_for, const StopSignal& stop,
@@ -38,7 +45,7 @@ absl::Status RetryFor(absl::Duration retry_for, const StopSignal& stop,
       backoff.Reset();
     }
     const absl::Duration wait = backoff.Next();
-    if (now + wait > give_up) return status;
+    if (now + wait > give_up) return GaveUp(status);
     if (!WaitUnlessStopped(wait, stop)) return absl::CancelledError("stopped");
   }
 }

@@ -9,8 +9,9 @@
 namespace walferry {
 
 // Calls `attempt` until it succeeds, fails with something that trying again does not heal (IsRetryable), a
-// stop is requested (kCancelled), or it failed for `retry_for` on end: the last error then. An attempt that
-// worked for a while before it failed starts that time anew. Waits between attempts (stream/backoff.h).
+// stop is requested (kCancelled), or it failed for `retry_for` on end: the last error then, as kUnavailable.
+// An attempt that worked for a while before it failed starts that time anew. Waits between attempts
+// (stream/backoff.h).
 absl::Status RetryFor(absl::Duration retry_for, const StopSignal& stop,
                       absl::FunctionRef<absl::Status()> attempt);
 

@@ -311,7 +311,7 @@ absl::StatusOr<FollowResult> Migration::StreamOnce(const FollowUntil& until,
     note_catching_up(snapshot.wal_end.valid() && snapshot.bottleneck == "none", snapshot.applied);
     watch(snapshot);
   };
-  WF_ASSIGN_OR_RETURN(const RecordedCatalog recorded, Recorded());
+  WF_ASSIGN_OR_RETURN(const RecordedCatalog recorded, LoadRecorded(target_, record_));
   FollowOptions options = options_.follow;
   if (options.binary_if_it_suits) options.wishes.binary = BinarySuitsNow(recorded.tables);
   WF_ASSIGN_OR_RETURN(options.source_notes, ReadNotesOfSource(recorded.tables));

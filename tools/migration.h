@@ -93,8 +93,6 @@ class Migration {
   absl::Status SetPhase(Phase phase);
   absl::Status Note(const std::string& kind, const std::string& detail);
   absl::StatusOr<std::vector<TableRecord>> Tables() { return LoadTables(target_, record_.name); }
-  // All that is recorded of what the migration moves.
-  absl::StatusOr<RecordedCatalog> Recorded();
 
  private:
   Migration(MigrationOptions options, const StopSignal& stop, Connection source, Connection target)
@@ -109,6 +107,8 @@ class Migration {
   absl::Status RecordChoice();
 
   // What is done about the source's catalog (migration_catalog.cc).
+  absl::Status ReadCatalogOfSource(SourceCatalog& catalog);
+  absl::StatusOr<CatalogFindings> Compare();
   absl::StatusOr<CatalogFindings> Reconcile();
   absl::Status ReconnectSource();
   absl::Status Publish(const SourceCatalog& catalog, const SourceRelation& relation);

@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "apply/retry.h"
 #include "apply/schema.h"
+#include "stream/sqlstate.h"
 #include "tools/catalog_watcher.h"
 #include "tools/column_changes.h"
 #include "tools/log.h"
@@ -62,14 +63,6 @@ FollowedTables MakeFollowedTables(const MigrationRecord& migration, const std::v
   return followed;
 }
 
-absl::StatusOr<RecordedCatalog> Migration::Recorded() {
-  RecordedCatalog recorded;
-  recorded.migration = record_;
-  WF_ASSIGN_OR_RETURN(recorded.tables, Tables());
-  WF_ASSIGN_OR_RETURN(recorded.choice, TableFilter::FromText(record_.choice));
-  return recorded;
-}
-
 absl::Status Migration::ReconnectSource() {
   if (source_.alive()) return absl::OkStatus();
   ConnectOptions options = ReplicationOptions();
@@ -78,16 +71,33 @@ absl::Status Migration::ReconnectSource() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<CatalogFindings> Migration::Reconcile() {
-  WF_ASSIGN_OR_RETURN(const RecordedCatalog recorded, Recorded());
-  CatalogFindings findings;
-  // The source may have been idle through a long copy, or be away for now.
-  const absl::Status found = RetryFor(options_.follow.retry_for, *stop_, [&]() -> absl::Status {
-    WF_RETURN_IF_ERROR(ReconnectSource());
-    WF_ASSIGN_OR_RETURN(findings, FindCatalogDifferences(source_, target_, recorded));
-    return absl::OkStatus();
+absl::Status Migration::ReadCatalogOfSource(SourceCatalog& catalog) {
+  WF_RETURN_IF_ERROR(ReconnectSource());
+  WF_ASSIGN_OR_RETURN(catalog, ReadSourceCatalog(source_, record_.publication, record_.insert_publication));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<CatalogFindings> Migration::Compare() {
+  if (!record_.owns_publication) return CatalogFindings{};
+  WF_ASSIGN_OR_RETURN(const RecordedCatalog recorded, LoadRecorded(target_, record_));
+  SourceCatalog source;
+  // It may have been idle through a long copy, or be away for now. A lost target ends this run: its
+  // connection holds the migration's lock.
+  bool is_said = false;
+  const absl::Status read = RetryFor(options_.follow.retry_for, *stop_, [&]() -> absl::Status {
+    const absl::Status tried = ReadCatalogOfSource(source);
+    if (IsRetryable(tried) && !std::exchange(is_said, true)) {
+      LogWarn("the source's catalog cannot be read: %s: trying again", MessageOf(tried));
+    }
+    return tried;
   });
-  WF_RETURN_IF_ERROR(found);
+  WF_RETURN_IF_ERROR(read);
+  WF_ASSIGN_OR_RETURN(const SourceCatalog target, ReadSourceCatalog(target_, "", ""));
+  return CompareCatalogs(recorded, source, target);
+}
+
+absl::StatusOr<CatalogFindings> Migration::Reconcile() {
+  WF_ASSIGN_OR_RETURN(CatalogFindings findings, Compare());
   WF_RETURN_IF_ERROR(RecordFindings(target_, record_.name, findings));
   if (!findings.publication.empty()) {
     record_.publication_catalog = findings.publication;
@@ -394,8 +404,7 @@ absl::Status Migration::Understand(Oid oid, const absl::Status& error) {
   const bool changed = known == before.end() || known->catalog != found->catalog ||
                        known->phase != found->phase || known->position != found->position;
   if (changed) return absl::OkStatus();
-  WF_ASSIGN_OR_RETURN(const RecordedCatalog recorded, Recorded());
-  WF_ASSIGN_OR_RETURN(const CatalogFindings findings, FindCatalogDifferences(source_, target_, recorded));
+  WF_ASSIGN_OR_RETURN(const CatalogFindings findings, Compare());
   for (const CatalogDifference& difference : findings.differences) {
     if (difference.kind != "columns" || !Concerns(difference, *found)) continue;
     return Errorf(absl::StatusCode::kFailedPrecondition,

@@ -446,5 +446,30 @@ TEST_F(CatalogWatch, DroppedBeforeItsCopyIsNoPartOfTheMigrationAnyMore) {
   EXPECT_EQ(Walferry("verify").exit_code, 0);
 }
 
+// It holds the migration's lock no more.
+TEST_F(CatalogWatch, LostTargetConnectionEndsARunThatWaitsForTheSource) {
+  RunOnSource(kTree);
+  Migrate();
+  Connection locker = MustConnect(pair_.source_conninfo());
+  RunSql(locker, "BEGIN; LOCK TABLE pg_catalog.pg_publication_rel IN ACCESS EXCLUSIVE MODE");
+  WalferryProcess& migrate = Begin("migrate");
+  ASSERT_TRUE(WaitUntil([&] { return migrate.err().find("trying again") != std::string::npos; }))
+      << migrate.err();
+  RunOnTarget(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND "
+      "application_name LIKE 'walferry %'");
+  RunSql(locker, "ROLLBACK");
+  EXPECT_EQ(migrate.Wait(absl::Seconds(20)), 75) << migrate.err();
+
+  RunSql(locker, "BEGIN; LOCK TABLE pg_catalog.pg_publication_rel IN ACCESS EXCLUSIVE MODE");
+  std::vector<std::string> impatient = Arguments("migrate");
+  impatient.back() = "1s";
+  const WalferryRun gave_up = RunWalferry(impatient);
+  EXPECT_EQ(gave_up.exit_code, 75);
+  EXPECT_THAT(gave_up.err, HasSubstr("gave up for now"));
+  RunSql(locker, "ROLLBACK");
+  Migrate();
+}
+
 }  // namespace
 }  // namespace walferry
