@@ -63,13 +63,21 @@ int MajorVersionInPath(const StopSignal& stop) {
 
 // pg_dump tells of its errors in words alone. Those of a server that ended the connection, of a deadlock
 // with a transaction of the application that locks tables in another order, and of a lock that was not to be
-// had in time pass by themselves; a snapshot whose exporter's connection was lost does not come back.
+// had in time pass by themselves. A snapshot whose exporter's connection was lost does not come back, nor
+// does what it lists and was dropped or renamed since: pg_dump locks tables by their names, and has
+// definitions made by functions that look at the catalogs as they are now (backend/utils/adt/ruleutils.c).
 absl::StatusCode CodeOfFailure(std::string_view said) {
-  if (said.find("invalid snapshot identifier") != said.npos) return absl::StatusCode::kAborted;
+  const auto says = [said](std::string_view words) { return said.find(words) != said.npos; };
+  if (says("invalid snapshot identifier") || says("no matching tables were found")) {
+    return absl::StatusCode::kAborted;
+  }
+  const bool is_gone =
+      says("does not exist") || says("could not open relation with OID") || says("cache lookup failed");
+  if (says("query failed") && is_gone) return absl::StatusCode::kAborted;
   for (const std::string_view passing :
        {"deadlock detected", "canceling statement due to", "terminating connection",
         "server closed the connection", "could not receive data from server"}) {
-    if (said.find(passing) != said.npos) return absl::StatusCode::kUnavailable;
+    if (says(passing)) return absl::StatusCode::kUnavailable;
   }
   return absl::StatusCode::kFailedPrecondition;
 }

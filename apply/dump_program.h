@@ -17,7 +17,8 @@ absl::StatusOr<std::string> FindDumpProgram(int server_version);
 
 // Runs a program to its end and returns what it wrote to its standard output; ends it when a stop is
 // requested (kCancelled). Where it fails, its standard error: kUnavailable for what passes by itself (a
-// deadlock, a connection that was ended), else kFailedPrecondition. `environment` is set besides ours.
+// deadlock, a connection that was ended), kAborted where what it was to dump is not there any more, else
+// kFailedPrecondition. `environment` is set besides ours.
 absl::StatusOr<std::string> RunForOutput(const std::vector<std::string>& argv,
                                          const std::vector<std::pair<std::string, std::string>>& environment,
                                          const StopSignal& stop);

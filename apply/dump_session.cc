@@ -5,6 +5,7 @@
 
 #include "apply/dump_program.h"
 #include "apply/retry.h"
+#include "apply/schema.h"
 #include "stream/publication.h"
 
 namespace walferry {
@@ -69,15 +70,18 @@ absl::StatusOr<ChildConninfo> DumpConninfo(const std::string& source, const Stop
 
 absl::StatusOr<std::string> RunDump(std::vector<std::string> argv,
                                     const std::vector<std::pair<std::string, std::string>>& environment,
-                                    const std::string& source, const LockRetry& retry,
-                                    const StopSignal& stop) {
+                                    const SchemaDumpOptions& options, const StopSignal& stop) {
+  const LockRetry& retry = options.lock_retry;
+  const bool lists_anew = options.snapshot.empty() && options.only_tables.empty();
   argv.emplace_back(kLockTimeout);
   std::string script;
   bool is_first = true;
   const absl::Status run = RetryFor(retry.retry_for, stop, [&]() -> absl::Status {
     absl::StatusOr<std::string> output = RunForOutput(argv, environment, stop);
     if (!output.ok()) {
-      const absl::Status failed = ExplainLocked(output.status(), source, stop);
+      absl::Status failed = ExplainLocked(output.status(), options.source, stop);
+      if (absl::IsAborted(failed) && lists_anew)
+        failed = Errorf(absl::StatusCode::kUnavailable, "%s", MessageOf(failed));
       if (std::exchange(is_first, false) && retry.waiting && IsRetryable(failed)) {
         retry.waiting(std::string(MessageOf(failed)) + ": trying again");
       }

@@ -34,7 +34,7 @@ struct SchemaDumpOptions {
 // Runs the pg_dump whose version fits the source (PATH and Debian's /usr/lib/postgresql/N/bin are searched).
 // Publications, subscriptions, tablespaces and security labels are left out. kFailedPrecondition where there
 // is no such pg_dump (says which package to install) or it failed (with its own words); kAborted: the
-// snapshot is gone.
+// snapshot is gone, or something that is in it.
 absl::StatusOr<SchemaDump> DumpSchema(const SchemaDumpOptions& options, int source_version,
                                       const StopSignal& stop);
 

@@ -34,6 +34,7 @@ absl::StatusOr<std::vector<ScriptEntry>> DumpSection(const std::string& program,
                                    "--no-security-labels",
                                    "--exclude-schema=walferry"};
   if (!options.snapshot.empty()) argv.push_back("--snapshot=" + options.snapshot);
+  if (!options.only_tables.empty()) argv.emplace_back("--strict-names");
   if (!options.keep_owners) argv.insert(argv.end(), {"--no-owner", "--no-privileges"});
   // In double quotes a pattern is a plain name.
   for (const TableName& table : left_out.relations) {
@@ -45,8 +46,7 @@ absl::StatusOr<std::vector<ScriptEntry>> DumpSection(const std::string& program,
   argv.push_back("--dbname=" + conninfo.conninfo);
   std::vector<std::pair<std::string, std::string>> environment = {{"PGAPPNAME", "walferry"}, {"LC_ALL", "C"}};
   if (!conninfo.password.empty()) environment.emplace_back("PGPASSWORD", conninfo.password);
-  WF_ASSIGN_OR_RETURN(const std::string script,
-                      RunDump(argv, environment, options.source, options.lock_retry, stop));
+  WF_ASSIGN_OR_RETURN(const std::string script, RunDump(argv, environment, options, stop));
   WF_RETURN_IF_ERROR(CheckScriptSettings(script));
   return SplitScript(script);
 }

@@ -72,6 +72,11 @@ std::string ServerMessage(std::string_view sqlstate, std::string_view primary, s
   return text;
 }
 
+bool IsUndefinedTable(const absl::Status& status) {
+  const std::string sqlstate = SqlstateOf(status);
+  return sqlstate == "42P01" || sqlstate == "3F000";
+}
+
 bool IsRetryable(const absl::Status& status) {
   if (status.ok() || absl::IsCancelled(status)) return false;
   if (absl::IsUnavailable(status)) return true;

@@ -27,6 +27,10 @@ absl::Status OfStatement(const absl::Status& error);
 std::string ServerMessage(std::string_view sqlstate, std::string_view primary, std::string_view detail,
                           std::string_view hint);
 
+// Whether a statement named a table or a schema that is not there (undefined_table, invalid_schema_name):
+// where its names were read before, somebody has renamed or dropped it since.
+bool IsUndefinedTable(const absl::Status& status);
+
 // Whether the same thing, tried again later, may succeed: connection gone, server starting or shutting down,
 // a failover, read-only or out of disk for now, serialization failure, deadlock, slot still active.
 bool IsRetryable(const absl::Status& status);

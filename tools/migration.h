@@ -128,10 +128,12 @@ class Migration {
   absl::Status UnderstandStranger(Oid oid, const absl::Status& error);
   absl::Status ExplainMissingColumns(Oid oid, const absl::Status& error);
   bool Concerns(const CatalogDifference& difference, const TableRecord& table) const;
+  // The statement for the target where the table's columns are others on the source.
+  absl::Status CheckColumns(const CatalogFindings& findings, const TableRecord& table) const;
   absl::StatusOr<bool> KeepsOwners(const std::vector<TableName>& excluded);
 
   absl::Status Begin();
-  absl::Status BeginCopyOnce();
+  absl::StatusOr<std::string> BeginCopyOnce();
   absl::Status FinishCopyOnce();
   absl::Status Record();
   absl::Status RunPhases();
@@ -139,13 +141,20 @@ class Migration {
   absl::StatusOr<bool> RecordTablesAt(const std::string& snapshot, bool may_wait);
   absl::Status SlotPhase();
   absl::Status RecordSlot();
-  absl::StatusOr<std::vector<TableName>> NotRecordedAt(const std::string& snapshot);
+  // With a transaction that sees the snapshot; "" for none.
+  absl::StatusOr<Connection> SourceAt(const std::string& snapshot) const;
+  absl::StatusOr<std::vector<TableName>> NotRecordedIn(Connection& source, const SourceCatalog& catalog);
+  absl::StatusOr<SchemaDump> DumpAt(const std::string& snapshot);
+  absl::Status CheckUnchangedSince(const SourceCatalog& before);
   absl::Status TakeAnotherSnapshot();
   absl::Status MakeSnapshot(const ConnectOptions& options);
   absl::Status MakeSnapshotBehindLock();
   absl::StatusOr<bool> LockRewrittenTables(const std::string& begin);
   absl::Status SnapshotPhase();
-  absl::Status ForgetDroppedTables();
+  // Whether another snapshot may be taken after this error under one; the error to end with where not.
+  absl::Status LeaveSnapshot(const absl::Status& why);
+  absl::StatusOr<CatalogFindings> ForgetDroppedTables();
+  absl::Status UnderstandCopy(const absl::Status& failed);
   absl::Status SchemaPhase(const std::string& snapshot);
   absl::Status ForgetCopiedTables();
   absl::Status CopyPhase(const std::string& snapshot, Lsn position);
@@ -182,6 +191,7 @@ class Migration {
   std::unique_ptr<EarlyIndexes> early_indexes_;  // From the copy until the other objects are made.
   std::optional<ExportedSnapshot> snapshot_;     // While a copy under a slot's snapshot is under way.
   int snapshots_taken_ = 0;                      // After the slot's own.
+  int snapshots_left_ = 0;                       // One after the other, with the phase not done.
   std::set<TableName> rewritten_;                // On the source, under an earlier snapshot.
   // Under the snapshot at hand, with ACCESS SHARE locks on them, until they are copied.
   std::optional<Connection> rewritten_source_;

@@ -158,11 +158,15 @@ absl::Status Migration::Publish(const SourceCatalog& catalog, const SourceRelati
   return AddToPublication(source_, publication, {relation.name}, SourceLockRetry());
 }
 
+// What is renamed or dropped on the source meanwhile is left to the caller's next look.
 absl::Status Migration::AdoptPartitions(const std::vector<Oid>& partitions) {
   WF_ASSIGN_OR_RETURN(SourceCatalog catalog,
                       ReadSourceCatalog(source_, record_.publication, record_.insert_publication));
   for (const Oid oid : partitions) {
-    if (const SourceRelation* const leaf = catalog.Find(oid)) WF_RETURN_IF_ERROR(Publish(catalog, *leaf));
+    const SourceRelation* const leaf = catalog.Find(oid);
+    const absl::Status published = leaf == nullptr ? absl::OkStatus() : Publish(catalog, *leaf);
+    if (IsUndefinedTable(published)) return absl::OkStatus();
+    WF_RETURN_IF_ERROR(published);
   }
   WF_ASSIGN_OR_RETURN(catalog, ReadSourceCatalog(source_, record_.publication, record_.insert_publication));
   std::vector<const SourceRelation*> leaves;
@@ -170,7 +174,9 @@ absl::Status Migration::AdoptPartitions(const std::vector<Oid>& partitions) {
     const SourceRelation* const leaf = catalog.Find(oid);
     if (leaf != nullptr && leaf->parent != 0) leaves.push_back(leaf);
   }
-  WF_RETURN_IF_ERROR(MakePartitions(catalog, leaves));
+  const absl::Status made = MakePartitions(catalog, leaves);
+  if (absl::IsAborted(made)) return absl::OkStatus();
+  WF_RETURN_IF_ERROR(made);
   std::vector<TableRecord> records;
   for (const SourceRelation* leaf : leaves) {
     TableRecord record = RecordOf(catalog, *leaf);
@@ -236,6 +242,7 @@ bool Migration::IsBornEmpty(const SourceCatalog& catalog, const SourceRelation& 
   return true;
 }
 
+// kAborted: one is not there any more.
 absl::Status Migration::MakePartitions(const SourceCatalog& catalog,
                                        const std::vector<const SourceRelation*>& leaves) {
   WF_ASSIGN_OR_RETURN(const SourceCatalog there, ReadSourceCatalog(target_, "", ""));
@@ -405,18 +412,23 @@ absl::Status Migration::Understand(Oid oid, const absl::Status& error) {
                        known->phase != found->phase || known->position != found->position;
   if (changed) return absl::OkStatus();
   WF_ASSIGN_OR_RETURN(const CatalogFindings findings, Compare());
-  for (const CatalogDifference& difference : findings.differences) {
-    if (difference.kind != "columns" || !Concerns(difference, *found)) continue;
-    return Errorf(absl::StatusCode::kFailedPrecondition,
-                  "%s. Run on the target, and then walferry again; with the types of the source: %s",
-                  difference.text, difference.command.substr(0, difference.command.rfind(" -- ")));
-  }
+  WF_RETURN_IF_ERROR(CheckColumns(findings, *found));
   TableRecord again = *found;
   again.needs_copy = "it was changed more than once, and what it looked like in between is not known";
   WF_RETURN_IF_ERROR(UpdateTableCatalog(target_, record_.name, again.table, again));
   return Errorf(absl::StatusCode::kFailedPrecondition,
                 "table %s %s: run walferry migrate again, which copies it anew", again.table.ToString(),
                 again.needs_copy.substr(3));
+}
+
+absl::Status Migration::CheckColumns(const CatalogFindings& findings, const TableRecord& table) const {
+  for (const CatalogDifference& difference : findings.differences) {
+    if (difference.kind != "columns" || !Concerns(difference, table)) continue;
+    return Errorf(absl::StatusCode::kFailedPrecondition,
+                  "%s. Run on the target, and then walferry again; with the types of the source: %s",
+                  difference.text, difference.command.substr(0, difference.command.rfind(" -- ")));
+  }
+  return absl::OkStatus();
 }
 
 // A table of somebody else's publication: what the target lacks of it, with the types of the source.

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <atomic>
 #include <set>
-#include <thread>
 #include <utility>
 
 #include "apply/position.h"
@@ -10,16 +9,13 @@
 #include "stream/slot.h"
 #include "tools/copy_display.h"
 #include "tools/cutover_switch.h"
-#include "tools/excluded_relations.h"
 #include "tools/last_stage.h"
 #include "tools/log.h"
 #include "tools/migration.h"
 #include "tools/object_refresh.h"
 #include "tools/publication_items.h"
 #include "tools/quantity.h"
-#include "tools/role_needs.h"
 #include "tools/source_record.h"
-#include "tools/table_match.h"
 
 namespace walferry {
 namespace {
@@ -129,6 +125,7 @@ absl::Status Migration::RunPhases() {
   return absl::OkStatus();
 }
 
+// The phase stays as it is where a table was renamed or dropped meanwhile, to be entered again.
 absl::Status Migration::PublicationPhase() {
   WF_ASSIGN_OR_RETURN(const SourceCatalog catalog,
                       ReadSourceCatalog(source_, record_.publication, record_.insert_publication));
@@ -140,13 +137,17 @@ absl::Status Migration::PublicationPhase() {
         items.inserts.front().ToString());
   }
   if (!catalog.publication) {
-    WF_RETURN_IF_ERROR(
-        CreatePublication(source_, record_.publication, items.all, /*via_root=*/false, SourceLockRetry()));
+    const absl::Status created =
+        CreatePublication(source_, record_.publication, items.all, /*via_root=*/false, SourceLockRetry());
+    if (IsUndefinedTable(created)) return absl::OkStatus();
+    WF_RETURN_IF_ERROR(created);
     LogInfo("publication %s made for %d tables", record_.publication, items.all.size());
   }
   if (!items.inserts.empty() && !catalog.insert_publication) {
-    WF_RETURN_IF_ERROR(
-        CreateInsertPublication(source_, record_.insert_publication, items.inserts, SourceLockRetry()));
+    const absl::Status created =
+        CreateInsertPublication(source_, record_.insert_publication, items.inserts, SourceLockRetry());
+    if (IsUndefinedTable(created)) return absl::OkStatus();
+    WF_RETURN_IF_ERROR(created);
     LogInfo("publication %s made for the inserts of %d tables without replica identity",
             record_.insert_publication, items.inserts.size());
   }
@@ -158,10 +159,7 @@ absl::Status Migration::PublicationPhase() {
 // slot was made; it is now, and the slot has to be made again. Not may_wait: such tables are left to be named
 // as new ones.
 absl::StatusOr<bool> Migration::RecordTablesAt(const std::string& snapshot, bool may_wait) {
-  ConnectOptions options = ReplicationOptions();
-  options.replication = false;
-  WF_ASSIGN_OR_RETURN(Connection source, Connection::Open(options));
-  WF_RETURN_IF_ERROR(BeginInSnapshot(source, snapshot));
+  WF_ASSIGN_OR_RETURN(Connection source, SourceAt(snapshot));
   WF_ASSIGN_OR_RETURN(const SourceCatalog catalog,
                       ReadSourceCatalog(source, record_.publication, record_.insert_publication));
   std::vector<TableRecord> tables;
@@ -172,7 +170,8 @@ absl::StatusOr<bool> Migration::RecordTablesAt(const std::string& snapshot, bool
       tables.push_back(RecordOf(catalog, relation));
     } else if (may_wait) {
       all_published = false;
-      WF_RETURN_IF_ERROR(Publish(catalog, relation));
+      const absl::Status published = Publish(catalog, relation);
+      if (!IsUndefinedTable(published)) WF_RETURN_IF_ERROR(published);
     }
   }
   if (!all_published) return false;
@@ -223,71 +222,6 @@ absl::Status Migration::RecordSlot() {
   WF_RETURN_IF_ERROR(InitializeLanes(target_, record_.name, record_.lanes, record_.slot_lsn));
   WF_RETURN_IF_ERROR(Note("slot", absl::StrFormat("%s at %s", record_.slot, record_.slot_lsn.ToString())));
   return target_.Execute("COMMIT").status();
-}
-
-absl::StatusOr<bool> Migration::KeepsOwners(const std::vector<TableName>& excluded) {
-  WF_ASSIGN_OR_RETURN(const std::vector<RoleNeed> needs, ListRoleNeeds(source_, excluded));
-  WF_ASSIGN_OR_RETURN(const std::vector<RoleGap> gaps, FindRoleGaps(target_, needs));
-  return OwnersCanBeKept(gaps);
-}
-
-// The relations in the snapshot that are no part of the migration: left out by choice, or made after its
-// list.
-absl::StatusOr<std::vector<TableName>> Migration::NotRecordedAt(const std::string& snapshot) {
-  ConnectOptions options = ReplicationOptions();
-  options.replication = false;
-  WF_ASSIGN_OR_RETURN(Connection source, Connection::Open(options));
-  WF_RETURN_IF_ERROR(BeginInSnapshot(source, snapshot));
-  WF_ASSIGN_OR_RETURN(const SourceCatalog catalog, ReadSourceCatalog(source, "", ""));
-  WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
-  std::set<Oid> needed;
-  for (const TableRecord& table : tables) {
-    needed.insert(table.source_oid);
-    if (const SourceRelation* const relation = catalog.Find(table.source_oid)) {
-      for (const SourceRelation* ancestor : catalog.AncestorsOf(*relation)) needed.insert(ancestor->oid);
-    }
-  }
-  WF_ASSIGN_OR_RETURN(std::vector<TableName> names, ExcludedRelations(source, options_.tables));
-  for (const auto& [oid, relation] : catalog.relations) {
-    if (relation.persistence != 'p' || needed.contains(oid)) continue;
-    const bool is_chosen_root = relation.kind == 'p' && options_.tables.Matches(TableOf(catalog, relation));
-    if (!is_chosen_root) names.push_back(relation.name);
-  }
-  std::sort(names.begin(), names.end());
-  names.erase(std::unique(names.begin(), names.end()), names.end());
-  return names;
-}
-
-absl::Status Migration::SchemaPhase(const std::string& snapshot) {
-  if (!record_.copies_schema) {
-    WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
-    const std::vector<TableName> names = NamesOf(tables);
-    WF_ASSIGN_OR_RETURN(const TablePairs pairs, ReadTablePairs(source_, target_, names));
-    WF_RETURN_IF_ERROR(CheckTablesMatch(pairs));
-    return SetPhase(Phase::kCopy);
-  }
-  SchemaDumpOptions options;
-  options.source = options_.source;
-  options.snapshot = snapshot;
-  options.lock_retry = SourceLockRetry();
-  WF_ASSIGN_OR_RETURN(options.excluded_tables, NotRecordedAt(snapshot));
-  WF_ASSIGN_OR_RETURN(options.keep_owners, KeepsOwners(options.excluded_tables));
-  if (!options.keep_owners) {
-    LogWarn(
-        "roles of the source are missing on the target or not granted to %s: everything will belong "
-        "to %s, and grants are left out",
-        target_.user(), target_.user());
-  }
-  WF_ASSIGN_OR_RETURN(const SchemaDump dump, DumpSchema(options, source_.server_version(), *stop_));
-  MigrationRecord next = record_;
-  next.phase = Phase::kCopy;
-  WF_RETURN_IF_ERROR(CreatePreData(target_, next, dump));
-  record_ = std::move(next);
-  for (const std::string& object : dump.left_out) {
-    LogWarn("left out, because it belongs to a table that was not chosen: %s", object);
-  }
-  LogInfo("schema created; %d objects wait until the data is there", dump.post_data.size());
-  return absl::OkStatus();
 }
 
 absl::Status Migration::CopyPhase(const std::string& snapshot, Lsn position) {
@@ -410,11 +344,14 @@ absl::Status Migration::CopyOnce() {
                   "another --name",
                   record_.name);
   }
-  WF_RETURN_IF_ERROR(source_.Execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").status());
-  WF_ASSIGN_OR_RETURN(const Result exported, source_.Execute("SELECT pg_catalog.pg_export_snapshot()"));
-  const std::string snapshot(exported.Get(0, 0));
-  if (!exists_) WF_RETURN_IF_ERROR(BeginCopyOnce());
-  if (record_.phase == Phase::kSchema) WF_RETURN_IF_ERROR(SchemaPhase(snapshot));
+  WF_ASSIGN_OR_RETURN(std::string snapshot, BeginCopyOnce());
+  while (record_.phase == Phase::kSchema) {
+    const absl::Status made = SchemaPhase(snapshot);
+    if (made.ok()) break;
+    WF_RETURN_IF_ERROR(LeaveSnapshot(made));
+    WF_RETURN_IF_ERROR(source_.Execute("ROLLBACK").status());
+    WF_ASSIGN_OR_RETURN(snapshot, BeginCopyOnce());
+  }
   if (record_.phase == Phase::kCopy) {
     WF_RETURN_IF_ERROR(ForgetCopiedTables());
     WF_RETURN_IF_ERROR(CopyPhase(snapshot, Lsn{}));
@@ -440,13 +377,24 @@ absl::Status Migration::FinishCopyOnce() {
   return DeleteMigration(target_, record_.name);
 }
 
-absl::Status Migration::BeginCopyOnce() {
-  record_ = MigrationRecord{};
-  record_.name = options_.name;
-  record_.phase = Phase::kSchema;
-  record_.source_database = source_.database();
-  record_.copies_schema = options_.copy_schema;
-  return Record();
+// Returns the snapshot, of a transaction that is left open. While nothing was made on the target yet, the
+// list of tables becomes that of the snapshot.
+absl::StatusOr<std::string> Migration::BeginCopyOnce() {
+  WF_RETURN_IF_ERROR(source_.Execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").status());
+  WF_ASSIGN_OR_RETURN(const Result exported, source_.Execute("SELECT pg_catalog.pg_export_snapshot()"));
+  if (exists_ && record_.phase == Phase::kSchema) {
+    WF_RETURN_IF_ERROR(DeleteMigration(target_, record_.name));
+    exists_ = false;
+  }
+  if (!exists_) {
+    record_ = MigrationRecord{};
+    record_.name = options_.name;
+    record_.phase = Phase::kSchema;
+    record_.source_database = source_.database();
+    record_.copies_schema = options_.copy_schema;
+    WF_RETURN_IF_ERROR(Record());
+  }
+  return std::string(exported.Get(0, 0));
 }
 
 // A snapshot cannot outlive the run that took it, and one copy has one snapshot: what an interrupted run

@@ -14,6 +14,8 @@ constexpr int kSnapshotsMax = 20;
 // How long a lock may be waited for where the source's own sessions may have to wait behind us.
 constexpr char kLockTimeout[] = "2s";
 
+constexpr char kUndefinedColumn[] = "42703";
+
 constexpr char kBeginForSnapshot[] = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 
 std::string SetSnapshotSql(const std::string& snapshot) {
@@ -22,12 +24,6 @@ std::string SetSnapshotSql(const std::string& snapshot) {
 
 std::string BeginInSnapshotSql(const std::string& snapshot) {
   return std::string(kBeginForSnapshot) + "; " + SetSnapshotSql(snapshot);
-}
-
-// A table of the snapshot that was dropped since cannot be locked, and so not read.
-bool SaysTableIsGone(const absl::Status& status) {
-  const std::string sqlstate = SqlstateOf(status);
-  return sqlstate == "42P01" || sqlstate == "3F000";
 }
 
 std::ptrdiff_t CountWaiting(const std::vector<TableRecord>& tables) {
@@ -45,22 +41,16 @@ bool IsLockTimeout(const absl::Status& status) {
 // as it is, to be entered again with another one.
 absl::Status Migration::SnapshotPhase() {
   if (!snapshot_) WF_RETURN_IF_ERROR(TakeAnotherSnapshot());
-  if (record_.phase == Phase::kCopy) WF_RETURN_IF_ERROR(ForgetDroppedTables());
-  const absl::Status done = record_.phase == Phase::kSchema
-                                ? SchemaPhase(snapshot_->name())
-                                : CopyPhase(snapshot_->name(), snapshot_->consistent_point());
-  if (SaysTableIsGone(done)) {
-    WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> before, Tables());
-    WF_RETURN_IF_ERROR(ForgetDroppedTables());
-    WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> after, Tables());
-    return CountWaiting(after) < CountWaiting(before) ? absl::OkStatus() : done;
+  if (record_.phase == Phase::kCopy) WF_RETURN_IF_ERROR(ForgetDroppedTables().status());
+  const bool is_copy = record_.phase == Phase::kCopy;
+  absl::Status done =
+      is_copy ? CopyPhase(snapshot_->name(), snapshot_->consistent_point()) : SchemaPhase(snapshot_->name());
+  if (is_copy && absl::IsFailedPrecondition(done)) done = UnderstandCopy(done);
+  if (done.ok()) {
+    snapshots_left_ = 0;
+    return done;
   }
-  if (!absl::IsAborted(done)) return done;
-  if (snapshots_taken_ == kSnapshotsMax) {
-    return Errorf(absl::StatusCode::kUnavailable, "gave up for now, after %d snapshots: %s", kSnapshotsMax,
-                  MessageOf(done));
-  }
-  LogInfo("%s", MessageOf(done));
+  WF_RETURN_IF_ERROR(LeaveSnapshot(done));
   const std::optional<TableName> rewritten = RewrittenTable(done);
   if (rewritten.has_value()) rewritten_.insert(*rewritten);
   rewritten_source_.reset();
@@ -68,15 +58,39 @@ absl::Status Migration::SnapshotPhase() {
   return absl::OkStatus();
 }
 
+absl::Status Migration::LeaveSnapshot(const absl::Status& why) {
+  if (!absl::IsAborted(why)) return why;
+  if (++snapshots_left_ > kSnapshotsMax) {
+    return Errorf(absl::StatusCode::kUnavailable, "gave up for now, after %d snapshots: %s", kSnapshotsMax,
+                  MessageOf(why));
+  }
+  LogInfo("%s", MessageOf(why));
+  return absl::OkStatus();
+}
+
+// OK where the copy may go on, kAborted where it may under another snapshot: what was dropped or renamed
+// since cannot be read.
+absl::Status Migration::UnderstandCopy(const absl::Status& failed) {
+  WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> before, Tables());
+  WF_ASSIGN_OR_RETURN(const CatalogFindings findings, ForgetDroppedTables());
+  WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> after, Tables());
+  if (CountWaiting(after) < CountWaiting(before)) return absl::OkStatus();
+  for (const TableRecord& table : after) {
+    if (AwaitsCopy(table.phase)) WF_RETURN_IF_ERROR(CheckColumns(findings, table));
+  }
+  if (SqlstateOf(failed) != kUndefinedColumn) return failed;
+  return Errorf(absl::StatusCode::kAborted, "%s", MessageOf(failed));
+}
+
 // What is gone from the source before it was copied is no part of the migration any more.
-absl::Status Migration::ForgetDroppedTables() {
-  if (!record_.owns_publication) return absl::OkStatus();
+absl::StatusOr<CatalogFindings> Migration::ForgetDroppedTables() {
+  if (!record_.owns_publication) return CatalogFindings{};
   WF_ASSIGN_OR_RETURN(const CatalogFindings findings, Reconcile());
   for (const CatalogDifference& difference : findings.differences) {
     if (!difference.stops) continue;
     return Errorf(absl::StatusCode::kFailedPrecondition, "%s: run %s", difference.text, difference.command);
   }
-  return absl::OkStatus();
+  return findings;
 }
 
 // The first snapshot died with the process that exported it. Tables that are copied keep their position; the
@@ -120,6 +134,7 @@ absl::Status Migration::MakeSnapshot(const ConnectOptions& options) {
 
 // False where one of the locks cannot be had soon. LOCK TABLE sets no snapshot: one may be set behind it.
 absl::StatusOr<bool> Migration::LockRewrittenTables(const std::string& begin) {
+  if (rewritten_.empty()) return false;
   std::string names;
   for (const TableName& table : rewritten_) {
     names += (names.empty() ? "ONLY " : ", ONLY ") + QuoteName(table.schema, table.name);
@@ -131,6 +146,10 @@ absl::StatusOr<bool> Migration::LockRewrittenTables(const std::string& begin) {
   WF_RETURN_IF_ERROR(locker.Execute(begin).status());
   const absl::Status locked = locker.Execute("LOCK TABLE " + names + " IN ACCESS SHARE MODE").status();
   if (locked.ok()) rewritten_source_ = std::move(locker);
+  if (IsUndefinedTable(locked)) {
+    rewritten_.clear();  // Renamed or dropped since: begun anew, without them.
+    return false;
+  }
   if (!locked.ok() && !IsLockTimeout(locked)) return locked;
   return locked.ok();
 }

@@ -272,6 +272,27 @@ TEST_F(Schema, DeadlockOfTheDumpWithTheApplicationIsTriedAgain) {
   EXPECT_TRUE(status.ok()) << status;
 }
 
+// pg_dump looks at the catalogs of two moments: of the snapshot, and of its own.
+TEST_F(Schema, WhatIsGoneSinceTheSnapshotIsAborted) {
+  for (const std::string change :
+       {"alter table f rename to g", "drop view app.v", "drop materialized view app.mv_needs_key",
+        "alter table app.\"C \"\"c\" drop constraint \"C \"\"c_x_key\"", "alter schema app rename to shop"}) {
+    SCOPED_TRACE(change);
+    Connection exporter = MustConnect(pair_.source_conninfo());
+    RunSql(exporter, "begin isolation level repeatable read");
+    options_.snapshot = QueryText(exporter, "select pg_export_snapshot()");
+    pair_.RunOnSource(change);
+    const absl::Status status = Dump().status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kAborted) << status;
+  }
+  options_.snapshot.clear();
+  EXPECT_TRUE(Dump().ok());
+
+  options_.only_tables = {{"shop", "p1"}, {"public", "f"}};
+  const absl::Status status = DumpPartitions(options_, pair_.source().server_version(), stop_).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kAborted) << status;
+}
+
 TEST(DumpProgram, ErrorIsThatOfTheProgram) {
   const StopSignal stop;
   const absl::Status status =

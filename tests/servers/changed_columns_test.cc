@@ -104,6 +104,21 @@ TEST_F(ChangedColumns, RenamedOnBothSidesBeforeTheStreamIsThere) {
   EXPECT_EQ(Target("SELECT string_agg(b, ' | ' ORDER BY id) FROM t"), "old, too | old shape | new shape");
 }
 
+// Seen to fail: the column was to be added, beside the one of the old name.
+TEST_F(ChangedColumns, RenamedAndDroppedBeforeTheirCopy) {
+  RunOnSource(
+      "CREATE TABLE a_big (id int PRIMARY KEY, v text);"
+      "INSERT INTO a_big SELECT i, repeat('x', 300) FROM generate_series(1, 200000) i;"
+      "CREATE TABLE t (id int PRIMARY KEY, a text, b text); INSERT INTO t VALUES (1, 'a', 'b')");
+  WalferryProcess& migrate = Begin("migrate", {"--copy-jobs", "1", "--until", "caught-up"});
+  ASSERT_TRUE(TargetComesTo("SELECT to_regclass('t') IS NOT NULL", "t"));
+  RunOnSource("ALTER TABLE t RENAME a TO d; ALTER TABLE t DROP b; INSERT INTO t VALUES (2, 'd')");
+  if (migrate.Wait() != 0) {
+    EXPECT_THAT(migrate.err(), HasSubstr("RENAME COLUMN \"a\" TO \"d\""));
+  }
+  FollowTheAdvice();
+}
+
 TEST_F(ChangedColumns, OfAPartitionedTableAreTheRoots) {
   RunOnSource(
       "CREATE TABLE m (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE m1 PARTITION OF m FOR "

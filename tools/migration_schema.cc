@@ -1,0 +1,119 @@
+// The schema phase: the tables as they were in the snapshot that is copied, made on the target.
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "tools/excluded_relations.h"
+#include "tools/log.h"
+#include "tools/migration.h"
+#include "tools/role_needs.h"
+#include "tools/source_record.h"
+#include "tools/table_match.h"
+
+namespace walferry {
+
+absl::StatusOr<Connection> Migration::SourceAt(const std::string& snapshot) const {
+  ConnectOptions options = ReplicationOptions();
+  options.replication = false;
+  WF_ASSIGN_OR_RETURN(Connection source, Connection::Open(options));
+  if (!snapshot.empty()) WF_RETURN_IF_ERROR(BeginInSnapshot(source, snapshot));
+  return source;
+}
+
+absl::StatusOr<bool> Migration::KeepsOwners(const std::vector<TableName>& excluded) {
+  WF_ASSIGN_OR_RETURN(const std::vector<RoleNeed> needs, ListRoleNeeds(source_, excluded));
+  WF_ASSIGN_OR_RETURN(const std::vector<RoleGap> gaps, FindRoleGaps(target_, needs));
+  return OwnersCanBeKept(gaps);
+}
+
+// The relations of the source's snapshot that are no part of the migration: left out by choice, or made after
+// its list.
+absl::StatusOr<std::vector<TableName>> Migration::NotRecordedIn(Connection& source,
+                                                                const SourceCatalog& catalog) {
+  WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
+  std::set<Oid> needed;
+  for (const TableRecord& table : tables) {
+    needed.insert(table.source_oid);
+    if (const SourceRelation* const relation = catalog.Find(table.source_oid)) {
+      for (const SourceRelation* ancestor : catalog.AncestorsOf(*relation)) needed.insert(ancestor->oid);
+    }
+  }
+  WF_ASSIGN_OR_RETURN(std::vector<TableName> names, ExcludedRelations(source, options_.tables));
+  for (const auto& [oid, relation] : catalog.relations) {
+    if (relation.persistence != 'p' || needed.contains(oid)) continue;
+    const bool is_chosen_root = relation.kind == 'p' && options_.tables.Matches(TableOf(catalog, relation));
+    if (!is_chosen_root) names.push_back(relation.name);
+  }
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  return names;
+}
+
+absl::Status Migration::SchemaPhase(const std::string& snapshot) {
+  if (!record_.copies_schema) {
+    WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
+    const std::vector<TableName> names = NamesOf(tables);
+    WF_ASSIGN_OR_RETURN(const TablePairs pairs, ReadTablePairs(source_, target_, names));
+    WF_RETURN_IF_ERROR(CheckTablesMatch(pairs));
+    return SetPhase(Phase::kCopy);
+  }
+  WF_ASSIGN_OR_RETURN(const SchemaDump dump, DumpAt(snapshot));
+  MigrationRecord next = record_;
+  next.phase = Phase::kCopy;
+  WF_RETURN_IF_ERROR(CreatePreData(target_, next, dump));
+  record_ = std::move(next);
+  for (const std::string& object : dump.left_out) {
+    LogWarn("left out, because it belongs to a table that was not chosen: %s", object);
+  }
+  LogInfo("schema created; %d objects wait until the data is there", dump.post_data.size());
+  return absl::OkStatus();
+}
+
+// kAborted where it would be half of one moment, half of another: pg_dump has its tables from the snapshot,
+// and the text of what is made on them from catalogs as they are now.
+absl::StatusOr<SchemaDump> Migration::DumpAt(const std::string& snapshot) {
+  SchemaDumpOptions options;
+  options.source = options_.source;
+  options.snapshot = snapshot;
+  options.lock_retry = SourceLockRetry();
+  SourceCatalog catalog;
+  {
+    WF_ASSIGN_OR_RETURN(Connection source, SourceAt(snapshot));
+    WF_ASSIGN_OR_RETURN(catalog, ReadSourceCatalog(source, "", ""));
+    WF_ASSIGN_OR_RETURN(options.excluded_tables, NotRecordedIn(source, catalog));
+  }
+  WF_ASSIGN_OR_RETURN(options.keep_owners, KeepsOwners(options.excluded_tables));
+  if (!options.keep_owners) {
+    LogWarn(
+        "roles of the source are missing on the target or not granted to %s: everything will belong "
+        "to %s, and grants are left out",
+        target_.user(), target_.user());
+  }
+  absl::StatusOr<SchemaDump> dump = DumpSchema(options, source_.server_version(), *stop_);
+  // pg_dump's own words may be in any language.
+  if (dump.ok() || absl::IsFailedPrecondition(dump.status())) {
+    const std::vector<TableName>& excluded = options.excluded_tables;
+    std::erase_if(catalog.relations, [&](const auto& relation) {
+      return std::binary_search(excluded.begin(), excluded.end(), relation.second.name);
+    });
+    WF_RETURN_IF_ERROR(CheckUnchangedSince(catalog));
+  }
+  return dump;
+}
+
+absl::Status Migration::CheckUnchangedSince(const SourceCatalog& before) {
+  WF_ASSIGN_OR_RETURN(Connection source, SourceAt(/*snapshot=*/""));
+  WF_ASSIGN_OR_RETURN(const SourceCatalog now, ReadSourceCatalog(source, "", ""));
+  for (const auto& [oid, relation] : before.relations) {
+    const SourceRelation* const found = now.Find(oid);
+    if (found != nullptr && found->name == relation.name && found->columns == relation.columns) continue;
+    return Errorf(
+        absl::StatusCode::kAborted,
+        "table %s was changed, renamed or dropped on the source since the snapshot, while the schema "
+        "was dumped: it is dumped under a new one",
+        relation.name.ToString());
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace walferry
