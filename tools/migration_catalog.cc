@@ -319,7 +319,8 @@ absl::Status Migration::CheckEmptyOnTarget(const TableName& table) {
       table.ToString(), name);
 }
 
-// Tables whose rows are not the source's any more, at a position of their own. False: there is none.
+// Tables whose rows are not the source's any more, at a position of their own. False: there is none. True
+// also where one is renamed or dropped meanwhile, for another look.
 absl::StatusOr<bool> Migration::CopyAgain() {
   if (!record_.owns_slot) return false;  // Tables of an adopted slot are somebody else's to copy.
   WF_ASSIGN_OR_RETURN(const std::vector<TableRecord> tables, Tables());
@@ -336,7 +337,9 @@ absl::StatusOr<bool> Migration::CopyAgain() {
   for (TableRecord& table : again) {
     const SourceRelation* const relation = catalog.Find(table.source_oid);
     if (relation == nullptr) continue;
-    WF_RETURN_IF_ERROR(Publish(catalog, *relation));
+    const absl::Status published = Publish(catalog, *relation);
+    if (IsUndefinedTable(published)) return true;
+    WF_RETURN_IF_ERROR(published);
     LogInfo("table %s is copied again: %s", table.table.ToString(), table.needs_copy);
     WF_RETURN_IF_ERROR(
         Note("catalog", "table " + table.table.ToString() + " is copied again: " + table.needs_copy));
