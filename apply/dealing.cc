@@ -72,8 +72,8 @@ void Dealing::Begin(Lsn joined, Lsn level, std::vector<DealtTable> recorded) {
   level_ = level;
   recorded_.clear();
   for (DealtTable& dealt : recorded) {
-    const TableName table = dealt.table;
-    recorded_[table] = std::move(dealt);
+    const Oid oid = dealt.source_oid;
+    recorded_[oid] = std::move(dealt);
   }
   decided_.clear();
   current_.clear();
@@ -88,14 +88,15 @@ Dealing::Place Dealing::PlaceOf(Lsn commit_lsn) const {
 std::shared_ptr<const Deal> Dealing::Find(const Relation* relation, bool before_level) const {
   const absl::MutexLock lock(&mutex_);
   if (before_level) {
-    const auto recorded = recorded_.find({relation->schema, relation->name});
+    const auto recorded = recorded_.find(relation->id);
     return recorded == recorded_.end() ? nullptr : MakeDeal(*relation, recorded->second);
   }
   const auto found = decided_.find(relation);
   if (found == decided_.end()) return nullptr;
   // Another shape of the table may have been decided on since, and what stands on the target is about that.
-  const auto current = current_.find(found->second.dealt.table);
-  return current->second == found->second.dealt ? found->second.deal : nullptr;
+  const DealtTable& dealt = found->second.dealt;
+  const DealtTable& current = current_.at(dealt.table);
+  return current.key == dealt.key && current.binary == dealt.binary ? found->second.deal : nullptr;
 }
 
 void Dealing::Decide(const Relation* relation, DealtTable dealt) {

@@ -62,7 +62,7 @@ class Dealing {
   mutable absl::Mutex mutex_;
   Lsn joined_ ABSL_GUARDED_BY(mutex_);
   Lsn level_ ABSL_GUARDED_BY(mutex_);
-  std::map<TableName, DealtTable> recorded_ ABSL_GUARDED_BY(mutex_);
+  std::map<Oid, DealtTable> recorded_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<const Relation*, Decided> decided_ ABSL_GUARDED_BY(mutex_);
   std::map<TableName, DealtTable> current_ ABSL_GUARDED_BY(mutex_);
   std::set<Lsn> together_ ABSL_GUARDED_BY(mutex_);

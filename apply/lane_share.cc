@@ -184,7 +184,7 @@ void Lane::DecideOn(const SourceTransaction& transaction) {
 
 DealtTable Lane::DealOf(const Relation* relation) const {
   const MappedTable& table = *tables_.Find(relation);
-  DealtTable dealt = {table.name, {}, context_.options.binary};
+  DealtTable dealt = {relation->id, table.name, {}, context_.options.binary};
   if (!table.in_scope) return dealt;
   for (const std::size_t column : table.lane_key) dealt.key.push_back(relation->columns[column].name);
   return dealt;

@@ -122,27 +122,30 @@ std::string RecordDealingSql(const std::string& name, const DealtTable& dealt) {
   std::string key;
   for (const std::string& column : dealt.key) key += (key.empty() ? "" : ", ") + QuoteLiteral(column);
   return absl::StrFormat(
-      "INSERT INTO walferry.dealing (migration, schema_name, table_name, key, wire) "
-      "VALUES (%s, %s, %s, ARRAY[%s]::text[], '%s') ON CONFLICT (migration, schema_name, table_name) "
-      "DO UPDATE SET key = excluded.key, wire = excluded.wire",
-      QuoteLiteral(name), QuoteLiteral(dealt.table.schema), QuoteLiteral(dealt.table.name), key,
-      dealt.binary ? "binary" : "text");
+      "INSERT INTO walferry.dealing (migration, source_oid, schema_name, table_name, key, wire) "
+      "VALUES (%s, %d, %s, %s, ARRAY[%s]::text[], '%s') ON CONFLICT (migration, source_oid) DO UPDATE "
+      "SET (schema_name, table_name, key, wire) = ROW (excluded.schema_name, excluded.table_name, "
+      "excluded.key, excluded.wire)",
+      QuoteLiteral(name), dealt.source_oid, QuoteLiteral(dealt.table.schema), QuoteLiteral(dealt.table.name),
+      key, dealt.binary ? "binary" : "text");
 }
 
 absl::StatusOr<std::vector<DealtTable>> LoadDealing(Connection& target, const std::string& name) {
   WF_ASSIGN_OR_RETURN(
       const Result rows,
-      target.Execute("SELECT d.schema_name, d.table_name, d.wire, k.name FROM walferry.dealing d "
-                     "LEFT JOIN LATERAL pg_catalog.unnest(d.key) WITH ORDINALITY k(name, n) ON true "
-                     "WHERE d.migration = $1 ORDER BY 1, 2, k.n",
-                     {name}));
+      target.Execute(
+          "SELECT d.source_oid, d.schema_name, d.table_name, d.wire, k.name FROM walferry.dealing d "
+          "LEFT JOIN LATERAL pg_catalog.unnest(d.key) WITH ORDINALITY k(name, n) ON true "
+          "WHERE d.migration = $1 ORDER BY 1, k.n",
+          {name}));
   std::vector<DealtTable> tables;
   for (int row = 0; row < rows.rows(); ++row) {
-    TableName table = {std::string(rows.Get(row, 0)), std::string(rows.Get(row, 1))};
-    if (tables.empty() || tables.back().table != table) {
-      tables.push_back({std::move(table), {}, rows.Get(row, 2) == "binary"});
+    const auto source_oid = static_cast<Oid>(rows.GetInt(row, 0));
+    if (tables.empty() || tables.back().source_oid != source_oid) {
+      TableName table = {std::string(rows.Get(row, 1)), std::string(rows.Get(row, 2))};
+      tables.push_back({source_oid, std::move(table), {}, rows.Get(row, 3) == "binary"});
     }
-    if (!rows.IsNull(row, 3)) tables.back().key.emplace_back(rows.Get(row, 3));
+    if (!rows.IsNull(row, 4)) tables.back().key.emplace_back(rows.Get(row, 4));
   }
   return tables;
 }

@@ -36,7 +36,8 @@ struct LaneTerms {
 absl::StatusOr<LaneTerms> AgreeOnLanes(Connection& target, const std::string& name, const LaneTerms& wanted);
 
 struct DealtTable {
-  TableName table;
+  Oid source_oid = 0;            // Names may be others on the source, or by the time that it is asked for.
+  TableName table;               // As the target calls it when this is decided: the hash begins with it.
   std::vector<std::string> key;  // The columns whose values decide; empty: all rows go to one lane.
   bool binary = false;           // As which values they were taken.
   friend bool operator==(const DealtTable&, const DealtTable&) = default;

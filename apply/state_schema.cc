@@ -7,7 +7,7 @@ namespace {
 
 // Stands in the comment of walferry.migration, so that another version of walferry can tell whose state it
 // found.
-constexpr std::string_view kStateFormat = "walferry state, format 3";
+constexpr std::string_view kStateFormat = "walferry state, format 4";
 
 // Serializes creation and removal of the schema between processes, for the length of a transaction.
 #define WF_LOCK_STATE_SCHEMA "pg_catalog.pg_advisory_xact_lock(2002871924, 1)"
@@ -55,11 +55,12 @@ CREATE TABLE IF NOT EXISTS walferry.lane (
 ) WITH (fillfactor = 50);
 CREATE TABLE IF NOT EXISTS walferry.dealing (
   migration text NOT NULL,
+  source_oid oid NOT NULL,
   schema_name text NOT NULL,
   table_name text NOT NULL,
   key text[] NOT NULL,
   wire text NOT NULL,
-  PRIMARY KEY (migration, schema_name, table_name)
+  PRIMARY KEY (migration, source_oid)
 );
 CREATE TABLE IF NOT EXISTS walferry.table_state (
   migration text NOT NULL,
@@ -119,7 +120,7 @@ BEGIN
       USING ERRCODE = 'WF001', HINT = 'Another walferry applies this migration, too.';
   END IF;
 END $function$;
-COMMENT ON TABLE walferry.migration IS 'walferry state, format 3';
+COMMENT ON TABLE walferry.migration IS 'walferry state, format 4';
 )sql";
 
 // Objects one by one instead of DROP SCHEMA … CASCADE: what somebody else put there is not ours to drop.

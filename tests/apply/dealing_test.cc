@@ -24,8 +24,8 @@ class DealingTest : public ::testing::Test {
   }
 
   void DecideOnBoth() {
-    dealing_.Decide(&t_, {{"public", "t"}, {"a", "id"}, false});
-    dealing_.Decide(&u_, {{"public", "u"}, {}, false});
+    dealing_.Decide(&t_, {1, {"public", "t"}, {"a", "id"}, false});
+    dealing_.Decide(&u_, {2, {"public", "u"}, {}, false});
   }
 
   const HandMadeTuple& Row(const WrittenRow& row) {
@@ -156,7 +156,7 @@ TEST_F(DealingTest, WhatCannotBeTakenApart) {
 
 TEST_F(DealingTest, WhereNothingIsDecidedNothingIsTakenApart) {
   EXPECT_EQ(LaneOf(Insert(t_, "1")), -1);
-  dealing_.Decide(&t_, {{"public", "t"}, {"id"}, false});
+  dealing_.Decide(&t_, {1, {"public", "t"}, {"id"}, false});
   EXPECT_GE(LaneOf(Insert(t_, "1")), 0);
   EXPECT_EQ(LaneOf(Insert(u_, "1")), -1);
   dealing_.Begin(Lsn{}, Lsn{}, {});
@@ -169,10 +169,10 @@ TEST_F(DealingTest, AnotherShapeOfATableIsDecidedOnAnew) {
   wider.columns.push_back({"more", 25, -1, false});
   EXPECT_EQ(LaneOf(Insert(wider, "1")), -1);
   // The same columns decide: the shape before may come again.
-  dealing_.Decide(&wider, {{"public", "t"}, {"a", "id"}, false});
+  dealing_.Decide(&wider, {1, {"public", "t"}, {"a", "id"}, false});
   EXPECT_GE(LaneOf(Insert(wider, "1")), 0);
   EXPECT_EQ(LaneOf(Insert(t_, "1")), LaneOf(Insert(wider, "1")));
-  dealing_.Decide(&wider, {{"public", "t"}, {}, false});
+  dealing_.Decide(&wider, {1, {"public", "t"}, {}, false});
   EXPECT_GE(LaneOf(Insert(wider, "1")), 0);
   EXPECT_EQ(LaneOf(Insert(t_, "1")), -1);
 }
@@ -180,8 +180,12 @@ TEST_F(DealingTest, AnotherShapeOfATableIsDecidedOnAnew) {
 TEST_F(DealingTest, BeforeTheLevelTheRecordHolds) {
   DecideOnBoth();
   const int lane = LaneOf(Insert(t_, "1"));
-  dealing_.Begin(Lsn{}, Lsn{200}, {{{"public", "t"}, {"a", "id"}, false}});
+  dealing_.Begin(Lsn{}, Lsn{200}, {{1, {"public", "t"}, {"a", "id"}, false}});
   EXPECT_EQ(LaneOf(Insert(t_, "1")), lane);
+  // By whatever name.
+  Relation renamed = t_;
+  renamed.name = "young";
+  EXPECT_EQ(LaneOf(Insert(renamed, "1")), lane);
   // From there on it does not.
   SourceTransaction later = Transaction({Insert(t_, "1")}, Lsn{200});
   Dealer dealer(dealing_, kLanes, lane);
@@ -193,7 +197,7 @@ TEST_F(DealingTest, BeforeTheLevelTheRecordHolds) {
 TEST_F(DealingTest, BeforeALaneJoinedTheFirstOneHasAll) {
   Event truncate;
   truncate.kind = EventKind::kTruncate;
-  dealing_.Begin(Lsn{200}, Lsn{250}, {{{"public", "t"}, {"a", "id"}, false}});
+  dealing_.Begin(Lsn{200}, Lsn{250}, {{1, {"public", "t"}, {"a", "id"}, false}});
   const SourceTransaction before = Transaction({Insert(u_, "1"), truncate, Insert(t_, "2")});
   EXPECT_EQ(SharesOf(before), (std::vector<std::vector<std::size_t>>{{0, 1, 2}, {}, {}}));
   EXPECT_TRUE(SharesOf(Transaction({truncate}, Lsn{250})).empty());

@@ -125,7 +125,7 @@ TEST_F(State, LanesChangeInNumberOnlyWhereTheyAreLevel) {
   Insert("m");
   EXPECT_EQ(AgreeOnLanes(target(), "m", {.lanes = 2}).status().code(), absl::StatusCode::kFailedPrecondition);
   ASSERT_TRUE(InitializeLanes(target(), "m", 1, Lsn{100}).ok());
-  RunSql(target(), RecordDealingSql("m", {{"public", "t"}, {"id"}, false}));
+  RunSql(target(), RecordDealingSql("m", {1, {"public", "t"}, {"id"}, false}));
   EXPECT_EQ(AgreeOnLanes(target(), "m", {.lanes = 3}).value(), (LaneTerms{.lanes = 3}));
   EXPECT_EQ(LoadLanes(target(), "m").value(), (std::vector<Lsn>{Lsn{100}, Lsn{100}, Lsn{100}}));
   EXPECT_EQ(LoadMigration(target(), "m").value()->lanes, 3);
@@ -134,7 +134,7 @@ TEST_F(State, LanesChangeInNumberOnlyWhereTheyAreLevel) {
   EXPECT_EQ(LoadLanes(target(), "m").value().size(), 2U);
 
   RunSql(target(), "select walferry.advance('m', 1, '0/64', '0/6E', NULL)");
-  RunSql(target(), RecordDealingSql("m", {{"public", "t"}, {"id"}, false}));
+  RunSql(target(), RecordDealingSql("m", {1, {"public", "t"}, {"id"}, false}));
   EXPECT_EQ(AgreeOnLanes(target(), "m", {.lanes = 5, .binary = true}).value(), (LaneTerms{2, false}));
   EXPECT_EQ(LoadLanes(target(), "m").value(), (std::vector<Lsn>{Lsn{100}, Lsn{110}}));
   EXPECT_EQ(LoadMigration(target(), "m").value()->lanes, 2);
@@ -144,15 +144,15 @@ TEST_F(State, LanesChangeInNumberOnlyWhereTheyAreLevel) {
 TEST_F(State, DealingIsReadAsItWasRecorded) {
   Insert("m");
   const std::vector<DealtTable> dealt = {
-      {{"a b", "it's \"odd\""}, {"Id", "x'y", "{,}"}, true},
-      {{"public", "one_lane"}, {}, false},
-      {{"public", "t"}, {"b", "a"}, false},
+      {1, {"a b", "it's \"odd\""}, {"Id", "x'y", "{,}"}, true},
+      {2, {"public", "one_lane"}, {}, false},
+      {4000000000, {"public", "t"}, {"b", "a"}, false},
   };
   for (const DealtTable& table : dealt) RunSql(target(), RecordDealingSql("m", table));
   EXPECT_EQ(LoadDealing(target(), "m").value(), dealt);
   // The newest counts.
-  RunSql(target(), RecordDealingSql("m", {{"public", "t"}, {}, true}));
-  EXPECT_EQ(LoadDealing(target(), "m").value()[2], (DealtTable{{"public", "t"}, {}, true}));
+  RunSql(target(), RecordDealingSql("m", {4000000000, {"public", "t"}, {}, true}));
+  EXPECT_EQ(LoadDealing(target(), "m").value()[2], (DealtTable{4000000000, {"public", "t"}, {}, true}));
   EXPECT_TRUE(LoadDealing(target(), "other").value().empty());
   ASSERT_TRUE(ClearDealing(target(), "m").ok());
   EXPECT_TRUE(LoadDealing(target(), "m").value().empty());
