@@ -24,6 +24,7 @@ using SourceShape = std::vector<SourceShapeColumn>;
 
 struct FollowedTable {
   TableName target;      // What it is called on the target.
+  Oid target_oid = 0;    // Of that table there; 0: unknown.
   Lsn copied_at;         // Older transactions (by commit LSN) are in its copy.
   bool dropped = false;  // Gone from the source: what the stream still has of it is left out.
   // What its rows may look like: as the target's table is now, then as it was before. Empty: anything.

@@ -120,6 +120,14 @@ BEGIN
       USING ERRCODE = 'WF001', HINT = 'Another walferry applies this migration, too.';
   END IF;
 END $function$;
+CREATE OR REPLACE FUNCTION walferry.expect_table(p_schema text, p_name text, p_oid oid)
+RETURNS void LANGUAGE plpgsql AS $function$
+BEGIN
+  IF pg_catalog.to_regclass(pg_catalog.format('%I.%I', p_schema, p_name)) IS DISTINCT FROM p_oid THEN
+    RAISE EXCEPTION 'table %.% of the target is another one than before', p_schema, p_name
+      USING ERRCODE = 'undefined_table';
+  END IF;
+END $function$;
 COMMENT ON TABLE walferry.migration IS 'walferry state, format 4';
 )sql";
 
@@ -132,6 +140,7 @@ DO $do$ BEGIN
     RETURN;
   END IF;
   DROP FUNCTION walferry.advance(text, integer, pg_lsn, pg_lsn, bigint);
+  DROP FUNCTION walferry.expect_table(text, text, oid);
   DROP TABLE walferry.migration, walferry.lane, walferry.dealing, walferry.table_state,
     walferry.schema_object, walferry.event;
   BEGIN

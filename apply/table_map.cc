@@ -197,6 +197,7 @@ absl::StatusOr<MappedTable> TableCatalog::BeginFollowed(const Relation* relation
   MappedTable mapped;
   mapped.relation = relation;
   mapped.name = table.target.name.empty() ? TableName{relation->schema, relation->name} : table.target;
+  mapped.target_oid = table.target_oid;
   mapped.in_scope = !table.dropped;
   mapped.applies_from = table.copied_at;
   mapped.source = NotesOf(mapped.name);

@@ -33,7 +33,8 @@ struct SourceNotes {
 // Indexes into Relation::columns are called "published", those into TargetTable::columns "target".
 struct MappedTable {
   const Relation* relation = nullptr;
-  TableName name;  // On the target.
+  TableName name;      // On the target.
+  Oid target_oid = 0;  // Of the table that is meant by the name there; 0: whichever has it.
   // By published column, what it is called on the target, "" where it is not there any more. Empty: as on the
   // source.
   std::vector<std::string> column_names;

@@ -108,6 +108,7 @@ absl::Status TargetWriter::Begin(Lsn expected, Lsn next) {
   }
   tallies_.emplace_back();
   counted_table_ = nullptr;
+  expected_oids_.clear();
   gathered_.clear();
   last_gathered_ = nullptr;
   shapes_.clear();
@@ -286,7 +287,19 @@ absl::Status TargetWriter::Commit() {
   return Note(pipeline_.Leave());
 }
 
+// Statements name their tables, and somebody may have given a name to another table. What this transaction
+// has written to is locked until its end, so what the names mean now they meant before.
+absl::Status TargetWriter::ExpectTables() {
+  for (const auto& [table, oid] : expected_oids_) {
+    const std::string number = std::to_string(oid);
+    const std::array<Parameter, 3> parameters = {table.schema, table.name, number};
+    WF_RETURN_IF_ERROR(Note(pipeline_.Send("SELECT walferry.expect_table($1, $2, $3)", parameters)));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status TargetWriter::SendCommit() {
+  WF_RETURN_IF_ERROR(ExpectTables());
   pending_.push_back({});
   return Note(pipeline_.SendCounted("COMMIT"));
 }
@@ -339,6 +352,7 @@ TableCounters& TargetWriter::CountersOf(const MappedTable& table) {
   if (counted_table_ != &table) {
     counted_table_ = &table;
     counters_ = &tallies_.back().tables[table.name];
+    if (table.target_oid != 0) expected_oids_[table.name] = table.target_oid;
   }
   return *counters_;
 }

@@ -120,6 +120,7 @@ class TargetWriter {
   absl::Status ApplyTruncate(const SourceTransaction& transaction, const Segment& segment,
                              const Event& event);
   absl::Status Move(int lane, Lsn expected, Lsn next, Parameter epoch);
+  absl::Status ExpectTables();
   void Forget();
   absl::Status SendStatement();
   bool IsNewShape(const MappedTable& table);
@@ -163,6 +164,7 @@ class TargetWriter {
   std::deque<BatchTally> tallies_;  // Without an answer; the last one is being counted.
   std::vector<BatchTally> committed_;
   const MappedTable* counted_table_ = nullptr;
+  std::map<TableName, Oid> expected_oids_;  // Of what this transaction has written to.
   TableCounters* counters_ = nullptr;
 };
 

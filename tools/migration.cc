@@ -283,13 +283,17 @@ absl::StatusOr<FollowResult> Migration::StreamOnAndOn(
   };
   for (int runs = 0; runs < kRunsMax; ++runs) {
     WF_RETURN_IF_ERROR(WithSlotWatched([this] { return FollowCatalog(); }));
-    absl::StatusOr<FollowResult> result = StreamOnce(counted, watch);
+    WF_ASSIGN_OR_RETURN(const RecordedCatalog recorded, LoadRecorded(target_, record_));
+    absl::StatusOr<FollowResult> result = StreamOnce(recorded, counted, watch);
     const std::optional<Oid> unexpected = UnexpectedRelation(result.status());
     if (unexpected) {
       WF_RETURN_IF_ERROR(WithSlotWatched([&] { return Understand(*unexpected, result.status()); }));
       continue;
     }
-    if (!result.ok()) return result;
+    if (!result.ok()) {
+      if (WasOvertaken(recorded, result.status())) continue;
+      return result;
+    }
     result->last.changes += changes_before;
     if (!result->catalog_changed) return result;
     changes_before = result->last.changes;
@@ -298,7 +302,19 @@ absl::StatusOr<FollowResult> Migration::StreamOnAndOn(
                 "gave up for now: the source's tables change faster than they can be followed");
 }
 
-absl::StatusOr<FollowResult> Migration::StreamOnce(const FollowUntil& until,
+// Whether tables of the target were renamed or changed while the stream ran, as the source's had been: both
+// sides agree on more than what it went by, and a stream that goes by that may not fail.
+bool Migration::WasOvertaken(const RecordedCatalog& followed, const absl::Status& error) {
+  if (!absl::IsFailedPrecondition(error) || !Reconcile().ok()) return false;
+  const absl::StatusOr<std::vector<TableRecord>> tables = Tables();
+  const auto is_same = [](const TableRecord& a, const TableRecord& b) {
+    return a.table == b.table && a.catalog == b.catalog && a.phase == b.phase;
+  };
+  return tables.ok() &&
+         !std::equal(tables->begin(), tables->end(), followed.tables.begin(), followed.tables.end(), is_same);
+}
+
+absl::StatusOr<FollowResult> Migration::StreamOnce(const RecordedCatalog& recorded, const FollowUntil& until,
                                                    const std::function<void(const RuntimeSnapshot&)>& watch) {
   const auto note_catching_up = [this](bool caught_up, Lsn applied) {
     if (record_.phase == Phase::kCatchUp && caught_up && applied >= record_.copy_lsn &&
@@ -311,7 +327,6 @@ absl::StatusOr<FollowResult> Migration::StreamOnce(const FollowUntil& until,
     note_catching_up(snapshot.wal_end.valid() && snapshot.bottleneck == "none", snapshot.applied);
     watch(snapshot);
   };
-  WF_ASSIGN_OR_RETURN(const RecordedCatalog recorded, LoadRecorded(target_, record_));
   FollowOptions options = options_.follow;
   if (options.binary_if_it_suits) options.wishes.binary = BinarySuitsNow(recorded.tables);
   WF_ASSIGN_OR_RETURN(options.source_notes, ReadNotesOfSource(recorded.tables));

@@ -172,7 +172,8 @@ class Migration {
   absl::StatusOr<FollowResult> StreamOnAndOn(const FollowUntil& until,
                                              const std::function<void(const RuntimeSnapshot&)>& watch);
   void NoteError(const absl::Status& error);
-  absl::StatusOr<FollowResult> StreamOnce(const FollowUntil& until,
+  bool WasOvertaken(const RecordedCatalog& followed, const absl::Status& error);
+  absl::StatusOr<FollowResult> StreamOnce(const RecordedCatalog& recorded, const FollowUntil& until,
                                           const std::function<void(const RuntimeSnapshot&)>& watch);
   bool BinarySuitsNow(const std::vector<TableRecord>& tables);
   absl::StatusOr<std::map<TableName, SourceNotes>> ReadNotesOfSource(const std::vector<TableRecord>& tables);

@@ -39,6 +39,7 @@ FollowedTable FollowedOf(const TableRecord& record) {
   table.copied_at = record.position;
   table.dropped = record.phase == TablePhase::kDropped;
   if (const std::optional<SourceRelation> relation = RelationFromText(record.catalog)) {
+    table.target_oid = relation->target_oid;
     table.shapes.push_back(ShapeOf(relation->columns));
     for (const auto& earlier : relation->earlier_columns) table.shapes.push_back(ShapeOf(earlier));
   }

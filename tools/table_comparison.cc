@@ -205,8 +205,8 @@ class TableComparison {
       record_.table = now_->name;
       return Agree("table " + change + ": renamed on both sides");
     }
+    record_.table = there_->name;
     if (now_->name == before_.name) {
-      record_.table = there_->name;
       return Differ("renamed-tables",
                     "table " + now_->name.ToString() + " of the source is called " + there_->name.ToString() +
                         " on the target",
@@ -216,12 +216,27 @@ class TableComparison {
            !is_copied());
   }
 
-  // Where another table has the name still, this one gets out of its way first.
+  // All statements of one look may be run one after the other. Where another table of the migration has the
+  // name still, which has a statement of its own, this one gets out of its way and waits for that: "". A
+  // stranger has to make room.
   std::string RenameCommand() const {
     const SourceRelation* const other = target_.FindByName(now_->name);
-    if (other == nullptr || other == there_) return RenameSql(there_->name, now_->name) + kOnTarget;
-    const TableName aside = {there_->name.schema, absl::StrFormat("walferry_renamed_%d", now_->oid)};
-    return RenameSql(there_->name, aside) + kOnTarget;
+    const std::string rename = RenameSql(there_->name, now_->name) + kOnTarget;
+    if (other == nullptr || other == there_) return rename;
+    const auto aside = [](const SourceRelation& table) {
+      return TableName{table.name.schema, absl::StrFormat("walferry_renamed_%d", table.oid)};
+    };
+    if (!IsOfMigration(*other)) return RenameSql(other->name, aside(*other)) + " " + rename;
+    if (there_->name == aside(*there_)) return {};
+    return RenameSql(there_->name, aside(*there_)) + kOnTarget;
+  }
+
+  bool IsOfMigration(const SourceRelation& target) const {
+    return std::any_of(recorded_.tables.begin(), recorded_.tables.end(), [&](const TableRecord& record) {
+      const std::optional<SourceRelation> relation = RelationFromText(record.catalog);
+      const Oid bound = relation ? relation->target_oid : 0;
+      return bound == 0 ? record.table == target.name : bound == target.oid;
+    });
   }
 
   void Persistence() {
