@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "absl/time/clock.h"
 #include "tools/check_context.h"
 #include "tools/endpoint.h"
 
@@ -145,6 +146,20 @@ std::string ChosenNames(const CheckContext& context) {
   return names.dump();
 }
 
+absl::Status EndSession(Connection session, Connection& watcher) {
+  const std::string pid = std::to_string(session.backend_pid());
+  { const Connection ended = std::move(session); }
+  const absl::Time deadline = absl::Now() + absl::Seconds(2);
+  while (absl::Now() < deadline) {
+    WF_ASSIGN_OR_RETURN(
+        const Result seen,
+        watcher.Execute("SELECT FROM pg_catalog.pg_stat_activity WHERE pid = $1::integer", {pid}));
+    if (seen.rows() == 0) break;
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::string> FindTransactionPooler(Connection& connection, const std::string& conninfo,
                                                   const StopSignal& stop) {
   WF_ASSIGN_OR_RETURN(const Result first, connection.Execute("SELECT pg_catalog.pg_backend_pid()"));
@@ -163,6 +178,7 @@ absl::StatusOr<std::string> FindTransactionPooler(Connection& connection, const 
         "one client session was served by two server processes, which is what a pooler in transaction "
         "mode does; sessions keep no settings and no locks there");
   }
+  WF_RETURN_IF_ERROR(EndSession(std::move(other), connection));
   return std::string();
 }
 

@@ -92,6 +92,11 @@ struct SessionRoom {
 };
 absl::StatusOr<SessionRoom> FindSessionRoom(Connection& connection);
 
+// Ends `session`, and waits, for two seconds at most, until `watcher` does not see its server process any
+// more: a server counts a session for a while after its client has closed it, and what is free would be told
+// too low.
+absl::Status EndSession(Connection session, Connection& watcher);
+
 // Whether what is behind `connection` hands out a server session per transaction (PgBouncer and its kin): a
 // second session is opened from `conninfo` and found on the first one's backend. The reason, or empty where
 // it is not so.

@@ -86,7 +86,7 @@ absl::Status CheckReplicationConnection(CheckContext& context, CheckRun& check) 
     if (identity.ok()) {
       check.Pass(absl::StrFormat("IDENTIFY_SYSTEM answers: system %s, timeline %d", identity->system_id,
                                  identity->timeline));
-      return absl::OkStatus();
+      return EndSession(*std::move(connection), context.source);
     }
     status = identity.status();
   }
