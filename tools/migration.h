@@ -146,6 +146,7 @@ class Migration {
   absl::StatusOr<std::vector<TableName>> NotRecordedIn(Connection& source, const SourceCatalog& catalog);
   absl::StatusOr<SchemaDump> DumpAt(const std::string& snapshot);
   absl::Status CheckUnchangedSince(const SourceCatalog& before);
+  absl::Status RecordAsDumped(const SourceCatalog& catalog);
   absl::Status TakeAnotherSnapshot();
   absl::Status MakeSnapshot(const ConnectOptions& options);
   absl::Status MakeSnapshotBehindLock();

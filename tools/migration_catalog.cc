@@ -213,13 +213,10 @@ absl::Status Migration::ReplaceDropped(const std::vector<TableRecord>& records) 
     const bool in_the_way = std::any_of(records.begin(), records.end(),
                                         [&](const TableRecord& one) { return one.table == table.table; });
     if (!in_the_way) continue;
-    // What the stream still has of the one that is gone stays left out.
-    TableRecord aside = table;
-    aside.phase = TablePhase::kDropped;
+    TableRecord aside = SetAside(table);
     for (const TableRecord& record : records) {
       if (record.source_oid == table.source_oid) aside.source_oid = 0;
     }
-    aside.table.name = absl::StrFormat("%s (dropped, oid %d)", table.table.name, table.source_oid);
     WF_RETURN_IF_ERROR(UpdateTableCatalog(target_, record_.name, table.table, aside));
   }
   WF_RETURN_IF_ERROR(AddTables(target_, record_.name, records));

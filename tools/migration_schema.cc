@@ -98,6 +98,7 @@ absl::StatusOr<SchemaDump> Migration::DumpAt(const std::string& snapshot) {
     });
     WF_RETURN_IF_ERROR(CheckUnchangedSince(catalog));
   }
+  if (dump.ok()) WF_RETURN_IF_ERROR(RecordAsDumped(catalog));
   return dump;
 }
 
@@ -114,6 +115,33 @@ absl::Status Migration::CheckUnchangedSince(const SourceCatalog& before) {
         relation.name.ToString());
   }
   return absl::OkStatus();
+}
+
+// The target's tables will have the names and columns of the dump, which may be later than the slot's: by
+// them they are found there, whatever the source's are called by then.
+absl::Status Migration::RecordAsDumped(const SourceCatalog& catalog) {
+  WF_ASSIGN_OR_RETURN(std::vector<TableRecord> tables, Tables());
+  std::set<TableName> names;
+  for (TableRecord& table : tables) {
+    std::optional<SourceRelation> recorded = RelationFromText(table.catalog);
+    const SourceRelation* const dumped = catalog.Find(table.source_oid);
+    if (!recorded || dumped == nullptr) continue;
+    if (recorded->columns != dumped->columns) {
+      recorded->earlier_columns.insert(recorded->earlier_columns.begin(), recorded->columns);
+      recorded->columns = dumped->columns;
+    }
+    recorded->name = dumped->name;
+    table.table = dumped->name;
+    table.catalog = ToText(*recorded);
+    names.insert(dumped->name);
+  }
+  for (TableRecord& table : tables) {
+    const bool is_gone = catalog.Find(table.source_oid) == nullptr;
+    if (is_gone && names.contains(table.table)) table = SetAside(table);
+  }
+  WF_RETURN_IF_ERROR(target_.Execute("BEGIN").status());
+  WF_RETURN_IF_ERROR(ReplaceTables(target_, record_.name, tables));
+  return target_.Execute("COMMIT").status();
 }
 
 }  // namespace walferry

@@ -1,6 +1,7 @@
 // Tested by tests/servers/catalog_watch_test.cc.
 #include "tools/source_record.h"
 
+#include "absl/strings/str_format.h"
 #include "stream/quote.h"
 
 namespace walferry {
@@ -35,6 +36,12 @@ TableRecord RecordOf(const SourceCatalog& source, const SourceRelation& relation
   record.source_oid = relation.oid;
   record.catalog = ToText(recorded);
   return record;
+}
+
+TableRecord SetAside(TableRecord gone) {
+  gone.phase = TablePhase::kDropped;
+  gone.table.name = absl::StrFormat("%s (dropped, oid %d)", gone.table.name, gone.source_oid);
+  return gone;
 }
 
 }  // namespace walferry

@@ -15,6 +15,9 @@ std::string Quoted(const TableName& name);
 std::string MembershipOf(const SourceCatalog& source, const SourceRelation& relation);
 // The table as it is recorded when the migration meets it.
 TableRecord RecordOf(const SourceCatalog& source, const SourceRelation& relation);
+// The record of a table that is gone, under a name that makes room for another one. It stays, because what
+// the stream still has of the table is left out by it.
+TableRecord SetAside(TableRecord gone);
 // Of a choice from the migration's tables: with the names of its ancestors.
 SourceTable TableOf(const SourceCatalog& source, const SourceRelation& relation);
 

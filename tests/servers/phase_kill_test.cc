@@ -190,6 +190,31 @@ TEST_F(PhaseKill, ColumnRenamedSinceTheSlotIsDumpedUnderAnotherSnapshot) {
   ContinueUntilEqual();
 }
 
+// Seen to fail: the target's table, with the name of the dump, was looked for by that of the slot's snapshot,
+// and the one of the source, with its first name again, was to be made by hand.
+TEST_F(PhaseKill, NamesOfTheDumpAreThoseOfTheTarget) {
+  pair.RunOnSource(
+      "create table t (id int primary key, v int); insert into t values (1, 1);"
+      "create table gone (id int primary key)");
+  auto walferry = Start({"migrate"});
+  const auto slot = HoldAfterTheSlot(*walferry);
+  pair.RunOnSource(
+      "drop table gone; alter table t rename to gone; alter table gone rename v to w;"
+      "insert into gone values (2, 2)");
+  // The schema is made, and not committed.
+  const auto schema = Hold(pair.target_conninfo(), "create table public.gone (id int)");
+  RunSql(*slot, "commit");
+  const auto schema_waits = [&] { return Waiting(pair.target(), "%create table public.gone%") == "1"; };
+  if (!WaitUntil(schema_waits, absl::Seconds(20))) FAIL() << "never waited: " << walferry->err();
+  pair.RunOnSource("alter table gone rename to t; alter table t rename w to v; insert into t values (3, 3)");
+  RunSql(*schema, "rollback");
+  EXPECT_EQ(walferry->Wait(absl::Seconds(60)), 1);
+  EXPECT_NE(walferry->err().find("run ALTER TABLE \"public\".\"gone\" RENAME TO \"t\""), std::string::npos)
+      << walferry->err();
+  pair.RunOnTarget("alter table gone rename to t; alter table t rename w to v");
+  ContinueUntilEqual();
+}
+
 TEST_F(PhaseKill, TableRenamedWhileACopyDumpsTheSchemaIsLookedUpAgain) {
   pair.RunOnSource("create table root (id int) partition by range (id)");
   const auto locker = Hold(pair.source_conninfo(), "alter table root rename to trunk");
