@@ -121,11 +121,14 @@ absl::Status Migration::CheckUnchangedSince(const SourceCatalog& before) {
 // them they are found there, whatever the source's are called by then.
 absl::Status Migration::RecordAsDumped(const SourceCatalog& catalog) {
   WF_ASSIGN_OR_RETURN(std::vector<TableRecord> tables, Tables());
-  std::set<TableName> names;
   for (TableRecord& table : tables) {
-    std::optional<SourceRelation> recorded = RelationFromText(table.catalog);
     const SourceRelation* const dumped = catalog.Find(table.source_oid);
-    if (!recorded || dumped == nullptr) continue;
+    if (dumped == nullptr) {
+      if (catalog.FindByName(table.table) != nullptr) table = SetAside(table);
+      continue;
+    }
+    std::optional<SourceRelation> recorded = RelationFromText(table.catalog);
+    if (!recorded) continue;
     if (recorded->columns != dumped->columns) {
       recorded->earlier_columns.insert(recorded->earlier_columns.begin(), recorded->columns);
       recorded->columns = dumped->columns;
@@ -133,11 +136,6 @@ absl::Status Migration::RecordAsDumped(const SourceCatalog& catalog) {
     recorded->name = dumped->name;
     table.table = dumped->name;
     table.catalog = ToText(*recorded);
-    names.insert(dumped->name);
-  }
-  for (TableRecord& table : tables) {
-    const bool is_gone = catalog.Find(table.source_oid) == nullptr;
-    if (is_gone && names.contains(table.table)) table = SetAside(table);
   }
   WF_RETURN_IF_ERROR(target_.Execute("BEGIN").status());
   WF_RETURN_IF_ERROR(ReplaceTables(target_, record_.name, tables));
