@@ -117,6 +117,14 @@ std::vector<CopyTask> GatherTasks(const std::vector<TableCopyPlan>& plans, int j
   return tasks;
 }
 
+std::vector<CopyTask> SingleTasks(const std::vector<TableCopyPlan>& plans) {
+  std::vector<CopyTask> tasks;
+  for (std::size_t table = 0; table < plans.size(); ++table) {
+    tasks.push_back({{table}, plans[table].ranges.size(), plans[table].bytes});
+  }
+  return tasks;
+}
+
 absl::StatusOr<TableCopyPlan> PlanTable(const TableRecord& record, const TableFacts& source,
                                         const TableFacts& target, int source_version,
                                         const TableCopyOptions& options, std::int64_t whole_bytes) {

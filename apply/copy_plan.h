@@ -42,6 +42,8 @@ struct CopyTask {
 
 // Every plan is in one task, and there are tasks for all `jobs` workers if there are tables. Pure.
 std::vector<CopyTask> GatherTasks(const std::vector<TableCopyPlan>& plans, int jobs);
+// One for each plan. Pure.
+std::vector<CopyTask> SingleTasks(const std::vector<TableCopyPlan>& plans);
 
 // Tables up to this size are copied in one piece where `jobs` workers have `bytes_in_all` to share, larger
 // ones in ranges. Pure.

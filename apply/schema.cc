@@ -165,11 +165,15 @@ absl::Status CreateStages(StageCreation& creation, const std::vector<SchemaObjec
   for (ObjectStage stage :
        {ObjectStage::kIndex, ObjectStage::kAttach, ObjectStage::kForeignKey, ObjectStage::kTrigger}) {
     std::vector<SchemaObject> parallel;
-    std::vector<SchemaObject> in_order;        // Materialized views are filled from others.
+    // Materialized views are filled from others. Of a tree of indexes a server may leave the root invalid for
+    // good where two sessions attach at the same time: each sees only its own part
+    // (validatePartitionedIndex).
+    std::vector<SchemaObject> in_order;
     std::vector<SchemaObject> event_triggers;  // They may refuse whatever comes after them.
     for (const SchemaObject& object : objects) {
       if (object.done || object.stage != stage) continue;
-      (object.kind == kRefreshKind        ? in_order
+      const bool is_ordered = object.kind == kRefreshKind || stage == ObjectStage::kAttach;
+      (is_ordered                         ? in_order
        : object.kind == kEventTriggerKind ? event_triggers
                                           : parallel)
           .push_back(object);

@@ -13,10 +13,11 @@ constexpr std::size_t kSequencesPerStatement = 200;
 struct SequenceShape {
   bool descending = false;
   bool cycles = false;
+  std::int64_t start = 0;
 };
 
 constexpr char kShapes[] = R"sql(
-SELECT n.nspname, c.relname, s.seqincrement < 0, s.seqcycle
+SELECT n.nspname, c.relname, s.seqincrement < 0, s.seqcycle, s.seqstart
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_sequence s ON s.seqrelid = c.oid)sql";
@@ -50,8 +51,8 @@ absl::StatusOr<std::map<TableName, SequenceShape>> ReadShapes(Connection& connec
   WF_ASSIGN_OR_RETURN(const Result rows, connection.Execute(kShapes));
   std::map<TableName, SequenceShape> sequences;
   for (int row = 0; row < rows.rows(); ++row) {
-    sequences[{std::string(rows.Get(row, 0)), std::string(rows.Get(row, 1))}] = {rows.GetBool(row, 2),
-                                                                                 rows.GetBool(row, 3)};
+    sequences[{std::string(rows.Get(row, 0)), std::string(rows.Get(row, 1))}] = {
+        rows.GetBool(row, 2), rows.GetBool(row, 3), rows.GetInt(row, 4)};
   }
   return sequences;
 }
@@ -79,6 +80,8 @@ absl::StatusOr<std::vector<SequenceValue>> ReadValues(Connection& connection,
 // Whether the sequence would give a value behind `wanted`'s next one, in its direction.
 bool IsBehind(const SequenceValue& found, const SequenceValue& wanted, const SequenceShape& shape) {
   if (found.last_value == wanted.last_value) return !found.is_called && wanted.is_called;
+  // Never called on the target: nothing there has one of its values, and the source's was set elsewhere.
+  if (!found.is_called && found.last_value == shape.start) return true;
   // Where values come around again, there is no before and after.
   return shape.cycles || (found.last_value < wanted.last_value) != shape.descending;
 }

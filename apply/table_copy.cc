@@ -20,13 +20,20 @@
 namespace walferry {
 namespace {
 
+// A CHECK may call a function that reads another table, whose rows come later: a table that is refused by one
+// is tried again after the others.
+bool IsRefusedByCheck(const absl::Status& status) {
+  return SqlstateOf(status) == "23514";
+}
+
 // One pass over the tables that are not done: tasks, and the workers that take ranges of them.
 class CopyPass {
  public:
-  CopyPass(const TableCopyOptions& options, std::vector<TableCopyPlan> plans, TableCopyProgress& progress,
-           const std::function<void(const TableRecord&)>& table_done)
+  // `together`: small tables share a transaction.
+  CopyPass(const TableCopyOptions& options, std::vector<TableCopyPlan> plans, bool together,
+           TableCopyProgress& progress, const std::function<void(const TableRecord&)>& table_done)
       : options_(options), plans_(std::move(plans)), progress_(progress), table_done_(table_done) {
-    for (CopyTask& task : GatherTasks(plans_, options_.jobs)) {
+    for (CopyTask& task : together ? GatherTasks(plans_, options_.jobs) : SingleTasks(plans_)) {
       parts_ += task.ranges;
       tasks_.push_back(std::make_unique<Task>(std::move(task)));
     }
@@ -34,6 +41,12 @@ class CopyPass {
 
   // Ends the workers when `stop` is requested or one of them failed, and returns the first error.
   absl::Status Run(const StopSignal& stop);
+
+  // After Run(): why a table was left for the next pass; OK where none was.
+  absl::Status left_over() const {
+    const absl::MutexLock lock(&tasks_mutex_);
+    return left_over_;
+  }
 
  private:
   struct Task {
@@ -55,6 +68,7 @@ class CopyPass {
   absl::Status DoParts(const StopSignal& halt);
   std::optional<Part> Take();
   void Leave(Task& task);
+  void LeaveOver(Task& task, const absl::Status& why);
   absl::Status CopyPart(CopyWorker& worker, const Part& part);
   absl::Status BeginTable(CopyWorker& worker, Task& task);
   void PartDone(Task& task, const std::vector<CopyWorker::Copied>& copied);
@@ -65,7 +79,8 @@ class CopyPass {
   TableCopyProgress& progress_;
   const std::function<void(const TableRecord&)>& table_done_;
   std::size_t parts_ = 0;
-  absl::Mutex tasks_mutex_;
+  mutable absl::Mutex tasks_mutex_;
+  absl::Status left_over_ ABSL_GUARDED_BY(tasks_mutex_);
   std::vector<std::unique_ptr<Task>> tasks_;
   absl::Mutex table_done_mutex_;
 };
@@ -83,7 +98,12 @@ absl::Status CopyPass::DoParts(const StopSignal& halt) {
   }
   while (const std::optional<Part> part = Take()) {
     if (halt.requested()) return absl::CancelledError("stopped");
-    WF_RETURN_IF_ERROR(CopyPart(worker, *part));
+    const absl::Status copied = CopyPart(worker, *part);
+    if (IsRefusedByCheck(copied)) {
+      LeaveOver(*part->task, copied);
+    } else {
+      WF_RETURN_IF_ERROR(copied);
+    }
     Leave(*part->task);
   }
   return absl::OkStatus();
@@ -112,6 +132,12 @@ std::optional<CopyPass::Part> CopyPass::Take() {
 void CopyPass::Leave(Task& task) {
   const absl::MutexLock lock(&tasks_mutex_);
   --task.workers;
+}
+
+void CopyPass::LeaveOver(Task& task, const absl::Status& why) {
+  const absl::MutexLock lock(&tasks_mutex_);
+  task.next_range = task.plan.ranges;
+  left_over_ = why;
 }
 
 absl::Status CopyPass::CopyPart(CopyWorker& worker, const Part& part) {
@@ -245,15 +271,21 @@ absl::Status CopyTables(const TableCopyOptions& options, const std::vector<Table
                         TableCopyProgress& progress, const StopSignal& stop,
                         std::function<void(const TableRecord&)> table_done) {
   std::vector<TableRecord> left = tables;
+  bool together = true;
   do {
     WF_ASSIGN_OR_RETURN(std::vector<TableCopyPlan> plans, MakePlansWithRetry(options, left, stop));
     ShowPlans(tables, plans, progress);
-    WF_RETURN_IF_ERROR(CopyPass(options, std::move(plans), progress, table_done).Run(stop));
-    if (options.migration.empty()) return absl::OkStatus();
+    CopyPass pass(options, std::move(plans), together, progress, table_done);
+    WF_RETURN_IF_ERROR(pass.Run(stop));
+    if (options.migration.empty()) return pass.left_over();
+    const std::size_t left_before = left.size();
     WF_RETURN_IF_ERROR(RetryFor(options.retry_for, stop, [&]() -> absl::Status {
       WF_ASSIGN_OR_RETURN(left, NotCopied(options, tables, stop));
       return absl::OkStatus();
     }));
+    const bool nothing_came = left.size() == left_before && !together;
+    if (nothing_came && !pass.left_over().ok()) return pass.left_over();
+    together = pass.left_over().ok();
   } while (!left.empty());
   return absl::OkStatus();
 }

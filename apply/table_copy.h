@@ -59,11 +59,12 @@ struct TableCopyProgress {
 
 // Copies every table of `tables` that is not kCopied. A table of which rows are already there from a run that
 // was killed (kCopying) is emptied first. When all ranges of a table are in, its record (kCopied, position,
-// rows, bytes) is committed. Connection losses are retried by transaction (copy_plan.h). Stops at the first
-// error that is not. After OK all tables are durably kCopied on the target. kAborted: the snapshot is gone or
-// a table was rewritten on the source; take a new snapshot for what is not done. `table_done` is called by
-// the workers' threads, one at a time. Tables are leaf tables or plain ones: what pg_publication_tables
-// lists; a partitioned one is copied through its root.
+// rows, bytes) is committed. Connection losses are retried by transaction (copy_plan.h). A table that a
+// CHECK refuses is tried again after the others, as long as others come. Stops at the first other error.
+// After OK all tables are durably kCopied on the target. kAborted: the snapshot is gone or a table was
+// rewritten on the source; take a new snapshot for what is not done. `table_done` is called by the workers'
+// threads, one at a time. Tables are leaf tables or plain ones: what pg_publication_tables lists; a
+// partitioned one is copied through its root.
 absl::Status CopyTables(const TableCopyOptions& options, const std::vector<TableRecord>& tables,
                         TableCopyProgress& progress, const StopSignal& stop,
                         std::function<void(const TableRecord&)> table_done);

@@ -128,6 +128,12 @@ TEST_F(Schema, ArrivesInFullStageByStage) {
   EXPECT_EQ(QueryText(pair_.target(), "select id, t from app.mv_needs_key"), "1|one");
   EXPECT_EQ(shown_.size(), dump.post_data.size());
   EXPECT_EQ(shown_.back().done, shown_.back().total);
+  std::vector<std::int64_t> attached;
+  for (const ObjectProgress& progress : shown_) {
+    if (progress.object.stage == ObjectStage::kAttach) attached.push_back(progress.object.id);
+  }
+  EXPECT_GE(attached.size(), 4U);
+  EXPECT_TRUE(std::is_sorted(attached.begin(), attached.end())) << "a server loses its way in a tree else";
 }
 
 TEST_F(Schema, PreDataIsAllOrNothing) {

@@ -63,6 +63,18 @@ TEST_F(Sequence, NoneIsMovedBack) {
   EXPECT_EQ(Target("round"), "3|t") << "where values come around there is no back";
 }
 
+TEST_F(Sequence, OneThatWasSetBeforeItsStartComes) {
+  pair_.RunOnBoth(
+      "create sequence low start 1000; create sequence high increment -1 minvalue -9 maxvalue 9 start -5;"
+      "create sequence used start 1000");
+  pair_.RunOnSource("select setval('low', 5), setval('high', 3, false), setval('used', 5)");
+  pair_.RunOnTarget("select nextval('used')");
+  Set();
+  EXPECT_EQ(Target("low"), "5|t");
+  EXPECT_EQ(Target("high"), "3|f");
+  EXPECT_EQ(Target("used"), "1000|t") << "a value was taken from it there";
+}
+
 TEST_F(Sequence, OnesThatAreMissingAreNamed) {
   pair_.RunOnTarget("drop sequence plain, unused");
   SequenceReport report = Set();

@@ -228,6 +228,37 @@ TEST_F(TableCopy, TriggersAndForeignKeysOfTheTargetStaySilent) {
   EXPECT_EQ(QueryText(pair_.target(), "select * from b"), "1|1");
 }
 
+TEST_F(TableCopy, TablesWhoseChecksReadOthersComeAfterThem) {
+  // In a transaction of their own, in one with others, and in each other's way.
+  pair_.RunOnBoth(R"(
+create table zdict (v text primary key);
+create function listed(text) returns bool language sql stable as 'select exists (select from public.zdict where v = $1)';
+create table data (v text check (public.listed(v)));
+create function counted() returns bool language sql stable as 'select count(*) > 0 from public.data';
+create table after_data (id int check (public.counted())))");
+  pair_.RunOnSource(
+      "insert into zdict values ('a'); insert into data values ('a'); insert into after_data values (1)");
+  options_.jobs = 1;
+  AddTablesToState({{"public", "after_data"}, {"public", "data"}, {"public", "zdict"}});
+  TakeSnapshot();
+  const absl::Status copied = Copy();
+  ASSERT_TRUE(copied.ok()) << copied;
+  EXPECT_EQ(QueryText(pair_.target(), "select v from data join after_data on true"), "a");
+}
+
+TEST_F(TableCopy, TableThatACheckAlwaysRefusesIsNamedAndTheOthersAreThere) {
+  pair_.RunOnBoth("create table other (id int); create table refused (id int)");
+  pair_.RunOnSource("insert into refused values (1); insert into other values (1)");
+  pair_.RunOnTarget("alter table refused add check (id > 1)");
+  AddTablesToState({{"public", "other"}, {"public", "refused"}});
+  TakeSnapshot();
+  const absl::Status copied = Copy();
+  EXPECT_EQ(SqlstateOf(copied), "23514") << copied;
+  EXPECT_THAT(std::string(MessageOf(copied)), HasSubstr("copying public.refused"));
+  EXPECT_EQ(Record("other").phase, TablePhase::kCopied);
+  EXPECT_EQ(Record("refused").phase, TablePhase::kWaiting);
+}
+
 TEST_F(TableCopy, LockedTableOfTheSourceIsTriedAgainAndItsHolderToldOnce) {
   pair_.RunOnBoth("create table t (id int)");
   pair_.RunOnSource("insert into t values (1)");
