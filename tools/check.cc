@@ -101,6 +101,7 @@ absl::StatusOr<CheckReport> RunChecks(const CheckOptions& options, const StopSig
   WF_RETURN_IF_ERROR(RunGroup(SourceServerChecks(), context));
   WF_RETURN_IF_ERROR(RunGroup(SourceTableChecks(), context));
   WF_RETURN_IF_ERROR(RunGroup(SourceSchemaChecks(), context));
+  WF_RETURN_IF_ERROR(RunGroup(LeftBehindChecks(), context));
   if (context.target != nullptr) {
     WF_RETURN_IF_ERROR(RunGroup(TargetServerChecks(), context));
     WF_RETURN_IF_ERROR(RunGroup(TargetTableChecks(), context));
@@ -111,8 +112,9 @@ absl::StatusOr<CheckReport> RunChecks(const CheckOptions& options, const StopSig
 
 std::vector<CheckDefinition> AllChecks() {
   std::vector<CheckDefinition> all;
-  for (const auto& group : {SourceServerChecks(), SourceTableChecks(), SourceSchemaChecks(),
-                            TargetServerChecks(), TargetTableChecks(), TargetSchemaChecks()}) {
+  for (const auto& group :
+       {SourceServerChecks(), SourceTableChecks(), SourceSchemaChecks(), LeftBehindChecks(),
+        TargetServerChecks(), TargetTableChecks(), TargetSchemaChecks()}) {
     all.insert(all.end(), group.begin(), group.end());
   }
   return all;

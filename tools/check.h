@@ -41,6 +41,7 @@ struct CheckOptions {
   bool copy_schema = true;  // --schema copy: tables of the target are made by the migration.
   bool allow_insecure_target = false;
   bool inserts_only = false;              // --no-identity insert-only
+  bool leaves_large_objects = false;      // --large-objects leave
   std::vector<MigrationStep> steps = {};  // Only what these need; empty: everything.
   bool streams = true;  // Changes follow. A copy alone needs no decoding, no slot and no publication.
 };

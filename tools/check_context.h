@@ -1,6 +1,6 @@
 // What the single checks share. Each group of checks is one file: check_source_server.cc,
 // check_source_tables.cc, check_target_server.cc, check_target_tables.cc, check_schema.cc (of the source),
-// check_schema_target.cc.
+// check_schema_target.cc, check_left_behind.cc (what is not carried).
 #pragma once
 
 #include <functional>
@@ -73,6 +73,7 @@ std::span<const CheckDefinition> TargetServerChecks();
 std::span<const CheckDefinition> TargetTableChecks();
 std::span<const CheckDefinition> SourceSchemaChecks();
 std::span<const CheckDefinition> TargetSchemaChecks();
+std::span<const CheckDefinition> LeftBehindChecks();
 // All of them, by group. Which step of a migration needs which check stands in migration_steps.cc.
 std::vector<CheckDefinition> AllChecks();
 

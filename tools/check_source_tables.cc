@@ -5,7 +5,7 @@
 #include <map>
 
 #include "apply/target_table.h"
-#include "tools/check_context.h"
+#include "tools/check_schema.h"
 #include "tools/cutover_marker.h"
 #include "tools/excluded_relations.h"
 #include "tools/quantity.h"
@@ -322,12 +322,17 @@ absl::Status CheckLargeObjects(CheckContext& context, CheckRun& check) {
   WF_ASSIGN_OR_RETURN(
       const Result row,
       context.source.Execute("SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata"));
+  const std::string evidence =
+      absl::StrFormat("%s large objects are not carried", FormatCount(row.GetInt(0, 0)));
   if (row.GetInt(0, 0) == 0) {
     check.Pass("no large objects");
+  } else if (context.options.leaves_large_objects) {
+    check.Warn(evidence, "copy them after writes have stopped (pg_dump --section=data --blobs)");
   } else {
-    check.Warn(
-        absl::StrFormat("%s large objects are not replicated", FormatCount(row.GetInt(0, 0))),
-        "copy them after writes have stopped (pg_dump --blobs), or move them into bytea columns first");
+    BlockUnlessMade(
+        context, check, evidence,
+        "move them into bytea columns, remove those that nothing refers to (vacuumlo), or choose "
+        "--large-objects leave and copy them by hand after writes have stopped (pg_dump --blobs)");
   }
   return absl::OkStatus();
 }

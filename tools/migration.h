@@ -33,9 +33,10 @@ struct MigrationOptions {
   std::string name = "walferry";
   TableFilter tables;
   bool allow_insecure_target = false;
-  bool copy_schema = true;         // --schema copy
-  bool creates_partitions = true;  // --new-partitions create
-  bool inserts_only = false;       // --no-identity insert-only
+  bool copy_schema = true;            // --schema copy
+  bool creates_partitions = true;     // --new-partitions create
+  bool inserts_only = false;          // --no-identity insert-only
+  bool leaves_large_objects = false;  // --large-objects leave
   // What the slot may make the source keep; then it is dropped, and the migration ends. 0: no limit.
   std::int64_t max_slot_wal_bytes = 0;
   // Tables whose rows were rewritten on the source are copied again (`migrate`); else they stay as they are.

@@ -11,6 +11,7 @@ namespace {
 struct CheckFlags {
   std::string schema = "copy";
   std::string no_identity = "block";
+  std::string large_objects = "block";
   bool quiet = false;
   bool source_only = false;
 };
@@ -28,7 +29,8 @@ absl::StatusOr<ExitCode> RunCheck(const CheckFlags& flags, const CommandContext&
                        .tables = {},
                        .copy_schema = flags.schema == "copy",
                        .allow_insecure_target = globals.allow_insecure_target,
-                       .inserts_only = flags.no_identity == "insert-only"};
+                       .inserts_only = flags.no_identity == "insert-only",
+                       .leaves_large_objects = flags.large_objects == "leave"};
   WF_ASSIGN_OR_RETURN(options.tables, TableFilter::Parse(globals.tables, globals.exclude_tables));
   const absl::StatusOr<CheckReport> report = RunChecks(options, context.stop);
   if (!report.ok()) {
@@ -67,6 +69,11 @@ void RegisterCheck(CommandSet& commands) {
       .add_option("--no-identity", flags->no_identity,
                   "As migrate is going to be run: what is done with tables without replica identity")
       ->check(CLI::IsMember({"block", "insert-only"}))
+      ->capture_default_str();
+  command
+      .add_option("--large-objects", flags->large_objects,
+                  "As migrate is going to be run: what is done about large objects")
+      ->check(CLI::IsMember({"block", "leave"}))
       ->capture_default_str();
   command.add_flag("--source-only", flags->source_only, "Look at the source alone");
   command.add_flag("--quiet", flags->quiet, "Leave out what passed");

@@ -63,6 +63,11 @@ void AddCopyFlags(CLI::App& command, CopyFlags& flags) {
           "copy: bring the schema over with pg_dump; none: the tables are on the target already, empty")
       ->check(CLI::IsMember({"copy", "none"}))
       ->capture_default_str();
+  command
+      .add_option("--large-objects", flags.large_objects,
+                  "Large objects, which are not carried: do not begin, or leave them to be copied by hand")
+      ->check(CLI::IsMember({"block", "leave"}))
+      ->capture_default_str();
   command.add_option("--copy-jobs", flags.copy_jobs, "Workers of the first copy")
       ->check(CLI::Range(1, 256).description("1-256"))
       ->type_name("N")
@@ -125,6 +130,7 @@ absl::StatusOr<MigrationOptions> MakeMigrationOptions(const Globals& globals, co
   options.copy_schema = flags.copy.schema == "copy";
   options.creates_partitions = flags.catalog.new_partitions == "create";
   options.inserts_only = flags.catalog.no_identity == "insert-only";
+  options.leaves_large_objects = flags.copy.large_objects == "leave";
   options.max_slot_wal_bytes = static_cast<std::int64_t>(flags.catalog.max_slot_wal_bytes);
   options.copy_jobs = flags.copy.copy_jobs;
   options.index_jobs = flags.copy.index_jobs;

@@ -12,6 +12,7 @@ namespace walferry {
 
 struct CopyFlags {
   std::string schema = "copy";
+  std::string large_objects = "block";
   int copy_jobs = 4;
   int index_jobs = 4;
 };

@@ -14,6 +14,7 @@ absl::StatusOr<bool> NothingBlocks(const CommandContext& context, const Migratio
   check.tables = options.tables;
   check.copy_schema = options.copy_schema;
   check.inserts_only = options.inserts_only;
+  check.leaves_large_objects = options.leaves_large_objects;
   check.allow_insecure_target = options.allow_insecure_target;
   check.streams = streams;
   WF_ASSIGN_OR_RETURN(const CheckReport report, RunChecks(check, context.stop));
