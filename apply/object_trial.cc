@@ -31,6 +31,7 @@ constexpr std::string_view kQueryCanceled = "57014";
 constexpr std::string_view kDeadlockDetected = "40P01";
 constexpr std::string_view kWrongObjectType = "42809";
 constexpr std::string_view kFeatureNotSupported = "0A000";
+constexpr std::string_view kInvalidForeignKey = "42830";
 
 bool IsForeignKey(const SchemaObject& object) {
   return object.stage == ObjectStage::kForeignKey;
@@ -50,6 +51,8 @@ bool IsBusy(const absl::Status& status) {
 bool IsUndecided(const SchemaObject& object, const absl::Status& status) {
   const std::string sqlstate = SqlstateOf(status);
   if (IsForeignKey(object) && (sqlstate == kWrongObjectType || sqlstate == kFeatureNotSupported)) return true;
+  // The key that it refers to is made before it, and says itself what is in its way.
+  if (sqlstate == kInvalidForeignKey) return true;
   return IsBusy(status) || sqlstate == kQueryCanceled;
 }
 

@@ -44,16 +44,20 @@ absl::Status CreatePreDataInTransaction(Connection& target, const MigrationRecor
 class StageCreation {
  public:
   StageCreation(const std::string& target, const std::string& migration, const StopSignal& stop,
-                std::function<void(const SchemaObject&)> done)
-      : target_(target), migration_(migration), stop_(stop), done_(std::move(done)) {}
+                std::function<void(const SchemaObject&)> done, std::vector<RefusedObject>* refused)
+      : target_(target), migration_(migration), stop_(stop), done_(std::move(done)), refused_(refused) {}
 
   // Objects that lack another one are tried again as long as others succeed.
   absl::Status Create(std::vector<SchemaObject> objects, int jobs) {
     while (!objects.empty()) {
       WF_RETURN_IF_ERROR(CreateOnce(objects, jobs));
       const absl::MutexLock lock(&mutex_);
-      if (deferred_.size() == objects.size()) return deferred_error_;
+      const bool is_stuck = deferred_.size() == objects.size();
+      if (is_stuck && !HasRefused()) return deferred_error_;
       objects = std::exchange(deferred_, {});
+      if (!is_stuck) continue;
+      for (SchemaObject& object : objects) refused_->push_back({std::move(object), deferred_error_});
+      return absl::OkStatus();
     }
     return absl::OkStatus();
   }
@@ -74,7 +78,13 @@ class StageCreation {
 
   absl::Status Finish(const SchemaObject& object, const absl::Status& status) {
     const absl::MutexLock lock(&mutex_);
-    if (LacksAnotherObject(status)) {
+    if (refused_ != nullptr && IsRefusedByRows(status)) {
+      refused_->push_back({object, status});
+      return absl::OkStatus();
+    }
+    // A foreign key to a key that was refused.
+    const bool lacks_key = HasRefused() && SqlstateOf(status) == "42830";
+    if (lacks_key || LacksAnotherObject(status)) {
       deferred_.push_back(object);
       deferred_error_ = status;
       return absl::OkStatus();
@@ -83,10 +93,13 @@ class StageCreation {
     return status;
   }
 
+  bool HasRefused() const { return refused_ != nullptr && !refused_->empty(); }
+
   const std::string& target_;
   const std::string& migration_;
   const StopSignal& stop_;
   const std::function<void(const SchemaObject&)> done_;
+  std::vector<RefusedObject>* const refused_;  // Guarded by mutex_ while workers run.
   absl::Mutex mutex_;
   std::vector<SchemaObject> deferred_ ABSL_GUARDED_BY(mutex_);
   absl::Status deferred_error_ ABSL_GUARDED_BY(mutex_);
@@ -161,6 +174,11 @@ absl::Status CompareWithCatalog(const std::string& target, const std::string& mi
   });
 }
 
+bool Contains(const std::vector<RefusedObject>& refused, const SchemaObject& object) {
+  return std::any_of(refused.begin(), refused.end(),
+                     [&](const RefusedObject& each) { return each.object.id == object.id; });
+}
+
 absl::Status CreateStages(StageCreation& creation, const std::vector<SchemaObject>& objects, int jobs) {
   for (ObjectStage stage :
        {ObjectStage::kIndex, ObjectStage::kAttach, ObjectStage::kForeignKey, ObjectStage::kTrigger}) {
@@ -171,7 +189,7 @@ absl::Status CreateStages(StageCreation& creation, const std::vector<SchemaObjec
     std::vector<SchemaObject> in_order;
     std::vector<SchemaObject> event_triggers;  // They may refuse whatever comes after them.
     for (const SchemaObject& object : objects) {
-      if (object.done || object.stage != stage) continue;
+      if (object.stage != stage) continue;
       const bool is_ordered = object.kind == kRefreshKind || stage == ObjectStage::kAttach;
       (is_ordered                         ? in_order
        : object.kind == kEventTriggerKind ? event_triggers
@@ -211,9 +229,11 @@ absl::Status CreatePartitions(Connection& target, const std::string& migration,
 }
 
 absl::Status CreateObjects(const std::string& target, const std::string& migration, ObjectStage last,
-                           int jobs, const StopSignal& stop,
-                           std::function<void(const ObjectProgress&)> done) {
-  const auto is_done = [](const SchemaObject& object) { return object.done; };
+                           int jobs, const StopSignal& stop, std::function<void(const ObjectProgress&)> done,
+                           std::vector<RefusedObject>* refused) {
+  const auto is_done = [refused](const SchemaObject& object) {
+    return object.done || (refused != nullptr && Contains(*refused, object));
+  };
   WF_ASSIGN_OR_RETURN(std::vector<SchemaObject> objects, DurableObjects(target, migration, last, stop));
   WF_RETURN_IF_ERROR(CompareWithCatalog(target, migration, objects, stop));
   ObjectProgress progress;
@@ -223,11 +243,13 @@ absl::Status CreateObjects(const std::string& target, const std::string& migrati
     ++progress.done;
     if (done) done(progress);
   };
-  StageCreation creation(target, migration, stop, show);
+  StageCreation creation(target, migration, stop, show, refused);
   // Once, unless the target crashes meanwhile and forgets some.
   while (!std::all_of(objects.begin(), objects.end(), is_done)) {
     progress.done = std::count_if(objects.begin(), objects.end(), is_done);
-    WF_RETURN_IF_ERROR(CreateStages(creation, objects, jobs));
+    std::vector<SchemaObject> missing = objects;
+    std::erase_if(missing, is_done);
+    WF_RETURN_IF_ERROR(CreateStages(creation, missing, jobs));
     WF_ASSIGN_OR_RETURN(objects, DurableObjects(target, migration, last, stop));
   }
   return absl::OkStatus();

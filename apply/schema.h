@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "apply/refused_object.h"
 #include "apply/state.h"
 #include "stream/connection.h"
 #include "stream/lock_retry.h"
@@ -67,9 +68,11 @@ struct ObjectProgress {
 };
 // Creates the objects of the stages up to and with `last` that are not done, `jobs` at a time within a stage.
 // Materialized views are filled, one after the other, as the last objects of kTrigger. Lost connections and
-// deadlocks are tried again. `done` is called by the workers' threads, one at a time.
+// deadlocks are tried again. `done` is called by the workers' threads, one at a time. `refused`: if given,
+// what the rows refuse, and what needs that, is put there and left, to be made by a later call.
 absl::Status CreateObjects(const std::string& target, const std::string& migration, ObjectStage last,
-                           int jobs, const StopSignal& stop, std::function<void(const ObjectProgress&)> done);
+                           int jobs, const StopSignal& stop, std::function<void(const ObjectProgress&)> done,
+                           std::vector<RefusedObject>* refused = nullptr);
 
 // ANALYZE of each table, `jobs` at a time; of the partitioned root instead of its leaves, which does them,
 // too.

@@ -159,7 +159,7 @@ absl::StatusOr<SwitchPlan> Prepare(const CutoverOptions& options, Migration& mig
   // What is made from here on is about the tables as they are called now.
   WF_RETURN_IF_ERROR(migration.FollowCatalog());
   WF_RETURN_IF_ERROR(migration.RefreshObjects());
-  WF_RETURN_IF_ERROR(migration.CreateObjectsUpTo(ObjectStage::kAttach));
+  WF_RETURN_IF_ERROR(migration.CreateObjectsUpTo(ObjectStage::kAttach, WhenRefused::kFail));
   WF_ASSIGN_OR_RETURN(SwitchPlan plan,
                       PlanSwitch(migration, Accepts(options, "sequences") ? SequencePolicy::kLeaveOut
                                                                           : SequencePolicy::kAllOrFail));

@@ -47,6 +47,10 @@ struct MigrationOptions {
   FollowOptions follow;
 };
 
+// What is done about an index or a foreign key that the rows of the target refuse. kLeave: it is named, with
+// a query that finds the rows, and made by a later call.
+enum class WhenRefused { kLeave, kFail };
+
 // A migration whose lock this process holds. One thread.
 class Migration {
  public:
@@ -86,7 +90,7 @@ class Migration {
   absl::Status CopyOnce();
 
   // Everything of the schema up to and with stage `last` that is not there yet.
-  absl::Status CreateObjectsUpTo(ObjectStage last);
+  absl::Status CreateObjectsUpTo(ObjectStage last, WhenRefused when_refused);
 
   // Takes the list of them from the source again (tools/object_refresh.h).
   absl::Status RefreshObjects();

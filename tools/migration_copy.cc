@@ -295,12 +295,21 @@ absl::StatusOr<bool> Migration::ForeignKeysMayComeEarly() {
   return true;
 }
 
-absl::Status Migration::CreateObjectsUpTo(ObjectStage last) {
-  return CreateObjects(options_.target, record_.name, last, options_.index_jobs, *stop_,
-                       [](const ObjectProgress& progress) {
-                         LogInfo("created %s %s (%d of %d)", progress.object.kind, progress.object.name,
-                                 progress.done, progress.total);
-                       });
+absl::Status Migration::CreateObjectsUpTo(ObjectStage last, WhenRefused when_refused) {
+  std::vector<RefusedObject> refused;
+  const auto show = [](const ObjectProgress& progress) {
+    LogInfo("created %s %s (%d of %d)", progress.object.kind, progress.object.name, progress.done,
+            progress.total);
+  };
+  WF_RETURN_IF_ERROR(
+      CreateObjects(options_.target, record_.name, last, options_.index_jobs, *stop_, show, &refused));
+  for (const RefusedObject& each : refused) {
+    const std::string query = QueryOfRefusedRows(each.object);
+    const std::string advice = query.empty() ? std::string() : ", to be found on the target with " + query;
+    if (when_refused == WhenRefused::kFail) return Annotate(each.why, "rows are in the way" + advice);
+    LogWarn("left for later, because rows are in the way%s: %s", advice, MessageOf(each.why));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Migration::RefreshObjects() {
@@ -313,12 +322,12 @@ absl::Status Migration::RefreshObjects() {
 
 // A table or column may be gone from both sides since the list was taken.
 absl::Status Migration::CreateObjectsThatAreLeft(ObjectStage last) {
-  const absl::Status created = CreateObjectsUpTo(last);
+  const absl::Status created = CreateObjectsUpTo(last, WhenRefused::kLeave);
   const std::string sqlstate = SqlstateOf(created);
   if (sqlstate != "42P01" && sqlstate != "42703") return created;
   LogInfo("the list of objects is taken from the source again: %s", MessageOf(created));
   WF_RETURN_IF_ERROR(RefreshObjects());
-  return CreateObjectsUpTo(last);
+  return CreateObjectsUpTo(last, WhenRefused::kLeave);
 }
 
 absl::Status Migration::IndexPhase() {
@@ -361,9 +370,11 @@ absl::Status Migration::CopyOnce() {
   return FinishCopyOnce();
 }
 
-// No stream follows, so foreign keys are made at once, and checked.
+// No stream follows, so foreign keys are made at once, and checked. One that rows refuse is made NOT VALID by
+// the switch.
 absl::Status Migration::FinishCopyOnce() {
-  WF_RETURN_IF_ERROR(CreateObjectsUpTo(ObjectStage::kForeignKey));
+  WF_RETURN_IF_ERROR(CreateObjectsUpTo(ObjectStage::kAttach, WhenRefused::kFail));
+  WF_RETURN_IF_ERROR(CreateObjectsUpTo(ObjectStage::kForeignKey, WhenRefused::kLeave));
   WF_ASSIGN_OR_RETURN(const SwitchPlan plan, PlanSwitch(*this));
   WF_ASSIGN_OR_RETURN(const SwitchReport report, Switch(*this, plan, SwitchEnd::kPhaseStays, *stop_));
   LogInfo("%d sequences set", report.sequences.set);

@@ -186,5 +186,52 @@ TEST_F(SchemaOf, CopyBringsSchemaAndRowsAndLeavesNothing) {
   EXPECT_EQ(Target("SELECT to_regnamespace('walferry')"), "NULL");
 }
 
+TEST_F(SchemaOf, ForeignKeyThatRowsViolateWaitsForTheCutover) {
+  RunOnSource(
+      "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY, p int REFERENCES p);"
+      "SET session_replication_role = replica; INSERT INTO c VALUES (1, 99); RESET session_replication_role");
+  const WalferryRun migrated = Walferry("migrate", {"--until", "caught-up"});
+  EXPECT_EQ(migrated.exit_code, 0) << migrated.err;
+  EXPECT_THAT(migrated.err, AllOf(HasSubstr("left for later"), HasSubstr("c_p_fkey"),
+                                  HasSubstr("SELECT r.* FROM public.c r WHERE r.p IS NOT NULL")));
+  RunOnSource("INSERT INTO p VALUES (99)");
+  Migrate();
+  const WalferryRun cut = Walferry("cutover", {"--fence", "none"});
+  EXPECT_EQ(cut.exit_code, 0) << cut.err;
+  EXPECT_EQ(Target("SELECT convalidated FROM pg_constraint WHERE conname = 'c_p_fkey'"), "t");
+}
+
+TEST_F(SchemaOf, ForeignKeyThatRowsViolateToTheEndIsLeftNotValid) {
+  RunOnSource(
+      "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY, p int REFERENCES p);"
+      "SET session_replication_role = replica; INSERT INTO c VALUES (1, 99)");
+  Migrate();
+  const WalferryRun cut = Walferry("cutover", {"--fence", "none"});
+  EXPECT_THAT(cut.err, HasSubstr("c_p_fkey"));
+  EXPECT_EQ(Target("SELECT convalidated FROM pg_constraint WHERE conname = 'c_p_fkey'"), "f");
+}
+
+// A source whose index does not show all rows, as after a change of a collation.
+TEST_F(SchemaOf, UniqueIndexThatRowsViolateWaitsAndTheCutoverNamesIt) {
+  RunOnSource(
+      "CREATE TABLE t (id int PRIMARY KEY, a int); CREATE TABLE k (id int PRIMARY KEY, a int);"
+      "INSERT INTO t VALUES (1, 7), (2, 8); CREATE UNIQUE INDEX t_a ON t (a);"
+      "ALTER TABLE k ADD CONSTRAINT k_a FOREIGN KEY (a) REFERENCES t (a);"
+      "UPDATE pg_index SET indisready = false WHERE indexrelid = 't_a'::regclass; INSERT INTO t VALUES (3, "
+      "7);"
+      "UPDATE pg_index SET indisready = true WHERE indexrelid = 't_a'::regclass");
+  const WalferryRun migrated = Walferry("migrate", {"--until", "caught-up"});
+  EXPECT_EQ(migrated.exit_code, 0) << migrated.err;
+  EXPECT_THAT(migrated.err, HasSubstr("SELECT a, count(*) FROM public.t WHERE a IS NOT NULL GROUP BY a"));
+  const WalferryRun refused = Walferry("cutover", {"--fence", "none"});
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_THAT(refused.err, HasSubstr("t_a"));
+  RunOnSource("DELETE FROM t WHERE id = 3");
+  Migrate();
+  const WalferryRun cut = Walferry("cutover", {"--fence", "none"});
+  EXPECT_EQ(cut.exit_code, 0) << cut.err;
+  EXPECT_EQ(Target("SELECT indisvalid FROM pg_index WHERE indexrelid = 't_a'::regclass"), "t");
+}
+
 }  // namespace
 }  // namespace walferry
