@@ -20,6 +20,7 @@ namespace walferry {
 namespace {
 
 constexpr absl::Duration kRetryFor = absl::Minutes(10);
+constexpr std::string_view kOutOfMemory = "53200";
 
 // Errors of an object that uses one which is created later in the same stage: undefined table, object or
 // function, and grouping by a primary key that is not there yet.
@@ -28,16 +29,41 @@ bool LacksAnotherObject(const absl::Status& status) {
   return sqlstate == "42P01" || sqlstate == "42704" || sqlstate == "42883" || sqlstate == "42803";
 }
 
-absl::Status CreatePreDataInTransaction(Connection& target, const MigrationRecord& migration,
-                                        const SchemaDump& dump) {
-  WF_RETURN_IF_ERROR(target.Execute(kBeginScript).status());
-  if (!dump.pre_data_sql.empty()) {
-    const absl::Status made = target.Execute(dump.pre_data_sql).status();
-    if (!made.ok()) return Annotate(made, "the source's schema cannot be made on the target");
-  }
-  WF_RETURN_IF_ERROR(InsertObjects(target, migration.name, dump.post_data));
-  WF_RETURN_IF_ERROR(UpdateMigration(target, migration));
-  return target.Execute("COMMIT").status();
+// The first `count` of `objects`, one after the other.
+absl::Status MakeInOrder(Connection& target, const std::vector<SchemaObject>& objects, std::size_t count) {
+  std::string sql;
+  for (std::size_t i = 0; i < count; ++i) sql += objects[i].sql + "\n;\n";
+  if (sql.empty()) return absl::OkStatus();
+  return Annotate(target.Execute(sql).status(), "the source's schema cannot be made on the target");
+}
+
+std::vector<std::int64_t> IdsOf(const std::vector<SchemaObject>& objects, std::size_t count) {
+  std::vector<std::int64_t> ids;
+  for (std::size_t i = 0; i < count; ++i) ids.push_back(objects[i].id);
+  return ids;
+}
+
+absl::Status InTransaction(Connection& target, const std::function<absl::Status()>& work) {
+  const auto run = [&]() -> absl::Status {
+    WF_RETURN_IF_ERROR(target.Execute(kBeginScript).status());
+    WF_RETURN_IF_ERROR(work());
+    return target.Execute("COMMIT").status();
+  };
+  const absl::Status done = run();
+  if (!done.ok() && target.alive()) (void)target.Execute("ROLLBACK");
+  return done;
+}
+
+// As event triggers of the target stay out of it where that is allowed.
+absl::Status InReplicaRole(Connection& target, const std::function<absl::Status()>& work) {
+  WF_RETURN_IF_ERROR(SetReplicaRoleIfAllowed(target));
+  const absl::Status done = work();
+  if (target.alive()) (void)target.Execute("RESET session_replication_role");
+  return done;
+}
+
+bool IsPreData(const SchemaObject& object) {
+  return object.stage == ObjectStage::kPreData;
 }
 
 // The objects of one stage, those of one pass after the other.
@@ -205,27 +231,70 @@ absl::Status CreateStages(StageCreation& creation, const std::vector<SchemaObjec
 
 }  // namespace
 
-absl::Status CreatePreData(Connection& target, const MigrationRecord& migration, const SchemaDump& dump) {
-  WF_RETURN_IF_ERROR(SetReplicaRoleIfAllowed(target));
-  const absl::Status created = CreatePreDataInTransaction(target, migration, dump);
-  if (!created.ok() && target.alive()) (void)target.Execute("ROLLBACK");
-  if (target.alive()) (void)target.Execute("RESET session_replication_role");
-  return created;
+absl::Status CreatePreData(Connection& target, const MigrationRecord& migration, const SchemaDump& dump,
+                           std::size_t transaction_objects) {
+  if (dump.pre_data.size() > transaction_objects) {
+    const auto record = [&]() -> absl::Status {
+      WF_RETURN_IF_ERROR(InsertObjects(target, migration.name, dump.pre_data));
+      return InsertObjects(target, migration.name, dump.post_data);
+    };
+    WF_RETURN_IF_ERROR(InTransaction(target, record));
+    return FinishPreData(target, migration, dump.pre_data, transaction_objects);
+  }
+  return InReplicaRole(target, [&] {
+    return InTransaction(target, [&]() -> absl::Status {
+      WF_RETURN_IF_ERROR(MakeInOrder(target, dump.pre_data, dump.pre_data.size()));
+      WF_RETURN_IF_ERROR(InsertObjects(target, migration.name, dump.post_data));
+      return UpdateMigration(target, migration);
+    });
+  });
+}
+
+absl::StatusOr<PreDataState> LoadPreData(Connection& target, const std::string& migration) {
+  WF_ASSIGN_OR_RETURN(std::vector<SchemaObject> objects, LoadObjects(target, migration));
+  PreDataState state;
+  for (SchemaObject& object : objects) {
+    if (!IsPreData(object)) continue;
+    state.recorded = true;
+    if (!object.done) state.missing.push_back(std::move(object));
+  }
+  return state;
+}
+
+absl::Status FinishPreData(Connection& target, const MigrationRecord& migration,
+                           std::vector<SchemaObject> missing, std::size_t transaction_objects) {
+  return InReplicaRole(target, [&]() -> absl::Status {
+    std::size_t at_once = transaction_objects;
+    while (!missing.empty()) {
+      const std::size_t count = std::min(at_once, missing.size());
+      const absl::Status made = InTransaction(target, [&]() -> absl::Status {
+        WF_RETURN_IF_ERROR(MakeInOrder(target, missing, count));
+        return MarkObjectsDone(target, migration.name, IdsOf(missing, count));
+      });
+      if (SqlstateOf(made) == kOutOfMemory && count > 1) {  // The lock table is full: of others, maybe.
+        at_once = count / 2;
+        continue;
+      }
+      WF_RETURN_IF_ERROR(made);
+      missing.erase(missing.begin(), missing.begin() + static_cast<std::ptrdiff_t>(count));
+    }
+    WF_ASSIGN_OR_RETURN(std::vector<SchemaObject> recorded, LoadObjects(target, migration.name));
+    std::erase_if(recorded, [](const SchemaObject& object) { return !IsPreData(object); });
+    return InTransaction(target, [&]() -> absl::Status {
+      WF_RETURN_IF_ERROR(DeleteObjects(target, migration.name, IdsOf(recorded, recorded.size())));
+      return UpdateMigration(target, migration);
+    });
+  });
 }
 
 absl::Status CreatePartitions(Connection& target, const std::string& migration,
                               const PartitionSchema& partitions) {
-  WF_RETURN_IF_ERROR(SetReplicaRoleIfAllowed(target));
-  const auto create = [&]() -> absl::Status {
-    WF_RETURN_IF_ERROR(target.Execute(kBeginScript).status());
-    WF_RETURN_IF_ERROR(target.Execute(partitions.sql).status());
-    WF_RETURN_IF_ERROR(AppendObjects(target, migration, partitions.later));
-    return target.Execute("COMMIT").status();
-  };
-  const absl::Status created = create();
-  if (!created.ok() && target.alive()) (void)target.Execute("ROLLBACK");
-  if (target.alive()) (void)target.Execute("RESET session_replication_role");
-  return created;
+  return InReplicaRole(target, [&] {
+    return InTransaction(target, [&]() -> absl::Status {
+      WF_RETURN_IF_ERROR(target.Execute(partitions.sql).status());
+      return AppendObjects(target, migration, partitions.later);
+    });
+  });
 }
 
 absl::Status CreateObjects(const std::string& target, const std::string& migration, ObjectStage last,

@@ -16,7 +16,7 @@
 namespace walferry {
 
 struct SchemaDump {
-  std::string pre_data_sql;
+  std::vector<SchemaObject> pre_data;  // In its order.
   std::vector<SchemaObject> post_data;
   // Not excluded by the user, but of no use without what is: "view app.v", "foreign key c_fkey of app.c".
   std::vector<std::string> left_out;
@@ -57,9 +57,23 @@ absl::StatusOr<PartitionSchema> DumpPartitions(const SchemaDumpOptions& options,
 absl::Status CreatePartitions(Connection& target, const std::string& migration,
                               const PartitionSchema& partitions);
 
-// pre-data, post-data objects and the new phase of the migration in one transaction of its own: all or
-// nothing.
-absl::Status CreatePreData(Connection& target, const MigrationRecord& migration, const SchemaDump& dump);
+// Records the objects of both halves and makes those of the first one, up to `transaction_objects` in one
+// transaction: a server's lock table has room for so many tables (max_locks_per_transaction). A dump that
+// fits one is made all or nothing, with the new phase of the migration in that transaction. Else it can be
+// continued by FinishPreData() after a failure.
+inline constexpr std::size_t kTransactionObjects = 1000;
+absl::Status CreatePreData(Connection& target, const MigrationRecord& migration, const SchemaDump& dump,
+                           std::size_t transaction_objects = kTransactionObjects);
+// Whether an earlier run has recorded them, and what of the first half is not made.
+struct PreDataState {
+  bool recorded = false;
+  std::vector<SchemaObject> missing;
+};
+absl::StatusOr<PreDataState> LoadPreData(Connection& target, const std::string& migration);
+// Makes what is missing, then records the new phase.
+absl::Status FinishPreData(Connection& target, const MigrationRecord& migration,
+                           std::vector<SchemaObject> missing,
+                           std::size_t transaction_objects = kTransactionObjects);
 
 struct ObjectProgress {
   SchemaObject object;

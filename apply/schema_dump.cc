@@ -62,7 +62,7 @@ absl::StatusOr<SchemaDump> DumpWithout(LeftOut left_out, const SchemaDumpOptions
                       DumpSection(program, options, conninfo, left_out, "post-data", stop));
   EraseEntries(left_out.objects, pre_data);
   EraseEntries(left_out.objects, post_data);
-  return SchemaDump{.pre_data_sql = PreDataSql(pre_data),
+  return SchemaDump{.pre_data = PreDataObjects(pre_data),
                     .post_data = PostDataObjects(pre_data, post_data),
                     .left_out = std::move(left_out.names)};
 }

@@ -147,6 +147,10 @@ ObjectStage StageOf(std::string_view type) {
   return Contains(kLast, type) ? ObjectStage::kTrigger : ObjectStage::kIndex;
 }
 
+std::string NameOf(const ScriptEntry& entry) {
+  return entry.schema == "-" ? entry.name : entry.schema + "." + entry.name;
+}
+
 bool BelongsToPrevious(std::string_view type) {
   return type == "COMMENT" || type == "SECURITY LABEL";
 }
@@ -330,18 +334,33 @@ SchemaObject WithTablesRenamed(SchemaObject object, const TableRenames& renames)
   return object;
 }
 
-std::string PreDataSql(const std::vector<ScriptEntry>& entries) {
-  std::string sql;
+std::vector<SchemaObject> PreDataObjects(const std::vector<ScriptEntry>& entries) {
+  std::vector<SchemaObject> objects;
+  std::string settings;  // That hold by now.
   for (const ScriptEntry& entry : entries) {
     if (ExistsElsewhere(entry) || entry.sql.empty()) continue;
     constexpr std::string_view kCreateSchema = "CREATE SCHEMA ";
-    if (entry.type == "SCHEMA" && entry.sql.starts_with(kCreateSchema)) {
-      sql.append("CREATE SCHEMA IF NOT EXISTS ").append(entry.sql.substr(kCreateSchema.size()));
-    } else {
-      sql.append(entry.sql);
+    std::string sql = entry.sql;
+    if (entry.type == "SCHEMA" && sql.starts_with(kCreateSchema)) {
+      sql = "CREATE SCHEMA IF NOT EXISTS " + sql.substr(kCreateSchema.size());
     }
-    sql.append("\n\n");
+    if (sql.starts_with(kEntrySetting)) {
+      settings = sql.substr(0, sql.find("\n\n"));
+    } else if (!settings.empty()) {
+      sql = settings + "\n\n" + sql;
+    }
+    objects.push_back(
+        {.stage = ObjectStage::kPreData, .kind = entry.type, .name = NameOf(entry), .sql = std::move(sql)});
   }
+  for (std::size_t i = 0; i < objects.size(); ++i) {
+    objects[i].id = static_cast<std::int64_t>(i) - static_cast<std::int64_t>(objects.size());
+  }
+  return objects;
+}
+
+std::string PreDataSql(const std::vector<ScriptEntry>& entries) {
+  std::string sql;
+  for (const SchemaObject& object : PreDataObjects(entries)) sql += object.sql + "\n\n";
   return sql;
 }
 
@@ -356,7 +375,7 @@ std::vector<SchemaObject> PostDataObjects(const std::vector<ScriptEntry>& pre_da
     objects.push_back({.id = static_cast<std::int64_t>(objects.size()) + 1,
                        .stage = StageOf(entry.type),
                        .kind = entry.type,
-                       .name = entry.schema == "-" ? entry.name : entry.schema + "." + entry.name,
+                       .name = NameOf(entry),
                        .sql = entry.sql});
   }
   AddRefreshes(pre_data, objects);

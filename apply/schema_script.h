@@ -39,6 +39,9 @@ absl::Status CheckScriptSettings(std::string_view text);
 // what comes with extensions exist already; materialized views are there, empty.
 std::string PreDataSql(const std::vector<ScriptEntry>& entries);
 
+// The same as objects, each with the settings that it needs; ids below 0, in the order of the script.
+std::vector<SchemaObject> PreDataObjects(const std::vector<ScriptEntry>& entries);
+
 // The objects of the post-data section in stages, a comment on an object together with it; then a REFRESH for
 // each materialized view of either section, in the order in which they depend on each other.
 std::vector<SchemaObject> PostDataObjects(const std::vector<ScriptEntry>& pre_data,

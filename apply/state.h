@@ -107,8 +107,9 @@ struct TableRecord {
   TableCounters counters;  // Of the stream.
 };
 
-// Stages of what is created after the data; each needs the ones before.
-enum class ObjectStage { kIndex, kAttach, kForeignKey, kTrigger };
+// Stages of what is created; each needs the ones before. What comes before the data is not kept when it is
+// there.
+enum class ObjectStage { kPreData, kIndex, kAttach, kForeignKey, kTrigger };
 std::string_view ObjectStageName(ObjectStage stage);
 
 struct SchemaObject {

@@ -150,6 +150,7 @@ class Migration {
   absl::StatusOr<Connection> SourceAt(const std::string& snapshot) const;
   absl::StatusOr<std::vector<TableName>> NotRecordedIn(Connection& source, const SourceCatalog& catalog);
   absl::StatusOr<SchemaDump> DumpAt(const std::string& snapshot);
+  absl::Status LeaveOutWhatIsThere(SchemaDump& dump);
   absl::Status CheckUnchangedSince(const SourceCatalog& before);
   absl::Status RecordAsDumped(const SourceCatalog& catalog);
   absl::Status TakeAnotherSnapshot();

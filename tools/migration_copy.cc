@@ -394,6 +394,8 @@ absl::StatusOr<std::string> Migration::BeginCopyOnce() {
   WF_RETURN_IF_ERROR(source_.Execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").status());
   WF_ASSIGN_OR_RETURN(const Result exported, source_.Execute("SELECT pg_catalog.pg_export_snapshot()"));
   if (exists_ && record_.phase == Phase::kSchema) {
+    WF_ASSIGN_OR_RETURN(const PreDataState begun, LoadPreData(target_, record_.name));
+    if (begun.recorded) return std::string(exported.Get(0, 0));
     WF_RETURN_IF_ERROR(DeleteMigration(target_, record_.name));
     exists_ = false;
   }

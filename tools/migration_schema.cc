@@ -3,6 +3,7 @@
 #include <set>
 #include <utility>
 
+#include "apply/existing_object.h"
 #include "tools/excluded_relations.h"
 #include "tools/log.h"
 #include "tools/migration.h"
@@ -57,15 +58,35 @@ absl::Status Migration::SchemaPhase(const std::string& snapshot) {
     WF_RETURN_IF_ERROR(CheckTablesMatch(pairs));
     return SetPhase(Phase::kCopy);
   }
-  WF_ASSIGN_OR_RETURN(const SchemaDump dump, DumpAt(snapshot));
   MigrationRecord next = record_;
   next.phase = Phase::kCopy;
+  WF_ASSIGN_OR_RETURN(PreDataState begun, LoadPreData(target_, record_.name));
+  if (begun.recorded) {
+    LogInfo("the schema is half made: %d statements are left", begun.missing.size());
+    WF_RETURN_IF_ERROR(FinishPreData(target_, next, std::move(begun.missing)));
+    record_ = std::move(next);
+    return absl::OkStatus();
+  }
+  WF_ASSIGN_OR_RETURN(SchemaDump dump, DumpAt(snapshot));
+  WF_RETURN_IF_ERROR(LeaveOutWhatIsThere(dump));
   WF_RETURN_IF_ERROR(CreatePreData(target_, next, dump));
   record_ = std::move(next);
   for (const std::string& object : dump.left_out) {
     LogWarn("left out, because it belongs to a table that was not chosen: %s", object);
   }
   LogInfo("schema created; %d objects wait until the data is there", dump.post_data.size());
+  return absl::OkStatus();
+}
+
+absl::Status Migration::LeaveOutWhatIsThere(SchemaDump& dump) {
+  WF_ASSIGN_OR_RETURN(const ObjectDefinitions here, ReadDefinitions(source_));
+  WF_ASSIGN_OR_RETURN(const ObjectDefinitions there, ReadDefinitions(target_));
+  const std::size_t before = dump.pre_data.size();
+  WF_RETURN_IF_ERROR(LeaveOutExisting(here, there, dump.pre_data));
+  if (dump.pre_data.size() < before) {
+    LogInfo("%d types, functions or the like are on the target already, as on the source",
+            before - dump.pre_data.size());
+  }
   return absl::OkStatus();
 }
 

@@ -90,6 +90,11 @@ class Schema : public ::testing::Test {
     migration_.phase = Phase::kCopy;
     return CreatePreData(pair_.target(), migration_, dump);
   }
+  static std::string PreDataOf(const SchemaDump& dump) {
+    std::string sql;
+    for (const SchemaObject& object : dump.pre_data) sql += object.sql;
+    return sql;
+  }
   absl::Status CreateUpTo(ObjectStage last) {
     return CreateObjects(pair_.target_conninfo(), "m", last, 3, stop_,
                          [this](const ObjectProgress& progress) { shown_.push_back(progress); });
@@ -138,12 +143,34 @@ TEST_F(Schema, ArrivesInFullStageByStage) {
 
 TEST_F(Schema, PreDataIsAllOrNothing) {
   SchemaDump dump = Dump().value();
-  dump.pre_data_sql += "select 1 / 0;";
+  dump.pre_data.back().sql += "select 1 / 0;";
   EXPECT_FALSE(Create(dump).ok());
   EXPECT_EQ(LoadMigration(pair_.target(), "m").value()->phase, Phase::kSchema);
   EXPECT_THAT(LoadObjects(pair_.target(), "m").value(), IsEmpty());
   EXPECT_EQ(QueryText(pair_.target(), "select count(*) from pg_namespace where nspname = 'app'"), "0");
   ASSERT_TRUE(Create(Dump().value()).ok());
+}
+
+TEST_F(Schema, PreDataOfManyObjectsGoesOnWhereItStopped) {
+  SchemaDump dump = Dump().value();
+  const SchemaObject last = dump.pre_data.back();
+  dump.pre_data.back().sql += "select 1 / 0;";
+  migration_.phase = Phase::kCopy;
+  EXPECT_FALSE(CreatePreData(pair_.target(), migration_, dump, 2).ok());
+  EXPECT_EQ(LoadMigration(pair_.target(), "m").value()->phase, Phase::kSchema);
+  PreDataState state = LoadPreData(pair_.target(), "m").value();
+  EXPECT_TRUE(state.recorded);
+  ASSERT_GE(state.missing.size(), 1U);
+  EXPECT_LE(state.missing.size(), 2U);
+  state.missing.back().sql = last.sql;
+  const absl::Status finished = FinishPreData(pair_.target(), migration_, state.missing, 2);
+  ASSERT_TRUE(finished.ok()) << finished;
+  EXPECT_EQ(LoadMigration(pair_.target(), "m").value()->phase, Phase::kCopy);
+  EXPECT_FALSE(LoadPreData(pair_.target(), "m").value().recorded);
+  const absl::Status status = CreateUpTo(ObjectStage::kTrigger);
+  ASSERT_TRUE(status.ok()) << status;
+  pair_.RunOnTarget("insert into app.p values (1, 'a', 'one'), (11, 'b', 'two')");
+  EXPECT_EQ(QueryText(pair_.target(), kCatalogs), QueryText(pair_.source(), kCatalogs));
 }
 
 TEST_F(Schema, ObjectsThatFailedAreCreatedByALaterRunAndTheOthersNotAgain) {
@@ -211,10 +238,10 @@ TEST_F(Schema, OwnersAndGrantsAreKeptOrLeftOut) {
   RunSql(pair_.source(),
          "create role " + role + "; alter table f owner to " + role + "; grant select on app.p to " + role);
   const SchemaDump kept = Dump().value();
-  EXPECT_THAT(kept.pre_data_sql, HasSubstr("ALTER TABLE public.f OWNER TO " + role));
-  EXPECT_THAT(kept.pre_data_sql, HasSubstr("TO " + role));
+  EXPECT_THAT(PreDataOf(kept), HasSubstr("ALTER TABLE public.f OWNER TO " + role));
+  EXPECT_THAT(PreDataOf(kept), HasSubstr("TO " + role));
   options_.keep_owners = false;
-  EXPECT_THAT(Dump().value().pre_data_sql, Not(HasSubstr(role)));
+  EXPECT_THAT(PreDataOf(Dump().value()), Not(HasSubstr(role)));
   RunSql(pair_.source(), "drop owned by " + role + "; drop role " + role);
 }
 
@@ -223,7 +250,7 @@ TEST_F(Schema, DumpIsOfTheSnapshot) {
   RunSql(exporter, "begin isolation level repeatable read");
   options_.snapshot = QueryText(exporter, "select pg_export_snapshot()");
   pair_.RunOnSource("create table later (a int)");
-  EXPECT_THAT(Dump().value().pre_data_sql, Not(HasSubstr("later")));
+  EXPECT_THAT(PreDataOf(Dump().value()), Not(HasSubstr("later")));
   RunSql(exporter, "commit");
   EXPECT_FALSE(Dump().ok());
 }

@@ -248,8 +248,7 @@ TEST_F(StatementTest, TruncateNamesAllTablesAndNeverCascades) {
   a.target = target_;
   b.target = target_;
   b.target.partitioned = true;
-  EXPECT_EQ(TruncateSql({&a, &b}, true, false),
-            "TRUNCATE ONLY \"s\".\"t\", \"s\".\"t\" RESTART IDENTITY");
+  EXPECT_EQ(TruncateSql({&a, &b}, true, false), "TRUNCATE ONLY \"s\".\"t\", \"s\".\"t\" RESTART IDENTITY");
   EXPECT_EQ(TruncateSql({&a}, false, false), "TRUNCATE ONLY \"s\".\"t\" CONTINUE IDENTITY");
   EXPECT_EQ(TruncateSql({&a}, false, true),
             "DO 'BEGIN TRUNCATE ONLY \"s\".\"t\" CONTINUE IDENTITY; EXCEPTION WHEN feature_not_supported "
