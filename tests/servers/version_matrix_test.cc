@@ -157,12 +157,28 @@ class VersionMatrix : public ::testing::TestWithParam<Versions> {
     if (load_.joinable()) load_.join();
   }
 
-  // While the load goes on: a row of it that was not there yet comes to the target.
+  // While the load goes on: a row of it that was not there yet when the stream began comes to the target.
   bool LoadArrives(WalferryProcess& walferry) const {
+    const auto streams = [&] {
+      return !walferry.running() || walferry.err().find("Streaming from") != std::string::npos;
+    };
+    if (!WaitUntil(streams)) return false;
     const std::string sql =
         absl::StrFormat("select count(*) from public.visit where id > 10000 + %d", int{rounds_});
     const auto has_come = [&] { return !walferry.running() || QueryText(*target_, sql) != "0"; };
     return WaitUntil(has_come) && walferry.running();
+  }
+
+  // A table without a key is one lane's alone: while it is locked, the other lane goes on.
+  void KillWithLanesApart(WalferryProcess& walferry) const {
+    Connection locker = MustConnect(target_server_->Conninfo("shop"));
+    RunSql(locker, "begin; lock table public.journal in exclusive mode");
+    const auto are_apart = [&] {
+      return QueryText(*target_, "select count(distinct position) from walferry.lane") == "2";
+    };
+    EXPECT_TRUE(WaitUntil(are_apart, absl::Seconds(10))) << walferry.err();
+    walferry.Kill();
+    RunSql(locker, "rollback");
   }
 
   std::unique_ptr<ThrowawayServer> source_server_;
@@ -187,6 +203,7 @@ TEST_P(VersionMatrix, MigrationUnderLoadKilledAndContinuedComesOutEqual) {
 
   BeginLoad();
   std::vector<std::string> arguments = Arguments("migrate", options);
+  arguments.insert(arguments.end(), {"--lanes", "2"});
   {
     WalferryProcess walferry(arguments);
     const auto has_tables = [&] {
@@ -194,7 +211,7 @@ TEST_P(VersionMatrix, MigrationUnderLoadKilledAndContinuedComesOutEqual) {
     };
     ASSERT_TRUE(WaitUntil(has_tables)) << walferry.err();
     ASSERT_TRUE(LoadArrives(walferry)) << walferry.err();
-    walferry.Kill();
+    KillWithLanesApart(walferry);
   }
   {
     WalferryProcess walferry(arguments);
