@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_join.h"
 #include "apply/table_facts.h"
+#include "stream/catalog_version.h"
 
 namespace walferry {
 namespace {
@@ -51,7 +52,8 @@ absl::StatusOr<std::vector<std::string>> PrimaryKey(Connection& target, const Ta
           "CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place) "
           "JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum "
           "WHERE i.indisprimary AND n.nspname = $1::name AND c.relname = $2::name "
-          "AND k.place <= i.indnkeyatts ORDER BY k.place",
+          "AND k.place <= i." +
+              std::string(KeyColumnCount(target.server_version())) + " ORDER BY k.place",
           {table.schema, table.name}));
   std::vector<std::string> columns;
   for (int row = 0; row < rows.rows(); ++row) columns.emplace_back(rows.Get(row, 0));

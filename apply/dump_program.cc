@@ -7,9 +7,12 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "stream/child_process.h"
 
@@ -52,13 +55,38 @@ class OutputFile {
   int fd_;
 };
 
-// "pg_dump (PostgreSQL) 15.20 (Debian …)": 15; 0 where there is no such program.
-int MajorVersionInPath(const StopSignal& stop) {
-  const absl::StatusOr<std::string> version = RunForOutput({"pg_dump", "--version"}, {}, stop);
+// What a program writes; nothing where it fails or is not there.
+std::string OutputOf(const std::vector<std::string>& argv) {
+  const StopSignal never;
+  return RunForOutput(argv, {}, never).value_or("");
+}
+
+// Beside Debian's: in PATH, where PGDG's RPM packages and a build from source put it, and where the pg_config
+// in PATH says.
+std::vector<std::string> OtherDumpPrograms() {
+  const char* const path = std::getenv("PATH");
+  std::vector<std::string> directories = absl::StrSplit(path == nullptr ? "" : path, ':', absl::SkipEmpty());
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/usr", error)) {
+    const std::string name = entry.path().filename().string();
+    if (absl::StartsWith(name, "pgsql-")) directories.push_back(entry.path().string() + "/bin");
+  }
+  directories.emplace_back("/usr/local/pgsql/bin");
+  directories.emplace_back(absl::StripTrailingAsciiWhitespace(OutputOf({"pg_config", "--bindir"})));
+  std::vector<std::string> programs;
+  for (const std::string& directory : directories) {
+    std::string program = directory + "/pg_dump";
+    if (access(program.c_str(), X_OK) == 0) programs.push_back(std::move(program));
+  }
+  return programs;
+}
+
+// "pg_dump (PostgreSQL) 15.20 (Debian …)": 15; 0 where it is no such program.
+int MajorVersionOf(const std::string& program) {
+  const std::string version = OutputOf({program, "--version"});
   constexpr std::string_view kName = "(PostgreSQL) ";
-  const std::size_t name = version.ok() ? version->find(kName) : std::string::npos;
-  return name == std::string::npos ? 0
-                                   : LeadingNumber(std::string_view(*version).substr(name + kName.size()));
+  const std::size_t name = version.find(kName);
+  return name == std::string::npos ? 0 : LeadingNumber(std::string_view(version).substr(name + kName.size()));
 }
 
 // pg_dump tells of its errors in words alone. Those of a server that ended the connection, of a deadlock
@@ -86,13 +114,13 @@ absl::StatusCode CodeOfFailure(std::string_view said) {
 
 absl::StatusOr<std::string> FindDumpProgram(int server_version) {
   const int server_major = server_version / 10000;
-  const std::map<int, std::string> programs = DebianDumpPrograms();
-  const auto fitting = programs.lower_bound(server_major);
+  std::map<int, std::string> programs = DebianDumpPrograms();
+  auto fitting = programs.lower_bound(server_major);
   if (fitting != programs.end()) return fitting->second;
-  const StopSignal never;
-  const int major_in_path = MajorVersionInPath(never);
-  if (major_in_path >= server_major) return "pg_dump";
-  const int newest = std::max(major_in_path, programs.empty() ? 0 : programs.rbegin()->first);
+  for (const std::string& program : OtherDumpPrograms()) programs.emplace(MajorVersionOf(program), program);
+  fitting = programs.lower_bound(server_major);
+  if (fitting != programs.end()) return fitting->second;
+  const int newest = programs.empty() ? 0 : programs.rbegin()->first;
   return Errorf(
       absl::StatusCode::kFailedPrecondition,
       "pg_dump of version %d or newer is needed for the schema of the source, and %s here: install the "

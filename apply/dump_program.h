@@ -11,7 +11,8 @@
 namespace walferry {
 
 // The pg_dump of the lowest major version that can read a server of `server_version` (as 150020), which is
-// the one that writes the fewest novelties into its script. Looks at /usr/lib/postgresql/N/bin, then at PATH.
+// the one that writes the fewest novelties into its script. Looks at /usr/lib/postgresql/N/bin, then at all
+// directories of PATH, /usr/pgsql-N/bin, /usr/local/pgsql/bin and what pg_config --bindir says.
 // kFailedPrecondition, with the package to install, where there is none.
 absl::StatusOr<std::string> FindDumpProgram(int server_version);
 

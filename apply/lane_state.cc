@@ -100,8 +100,9 @@ absl::Status RemoveLane(Connection& target, const std::string& name) {
 absl::StatusOr<Lsn> LoadJoined(Connection& target, const std::string& name) {
   WF_ASSIGN_OR_RETURN(
       const Result joined,
-      target.Execute("SELECT coalesce(max(joined), '0/0') FROM walferry.lane WHERE migration = $1", {name}));
-  return Lsn::Parse(joined.Get(0, 0));
+      target.Execute("SELECT joined FROM walferry.lane WHERE migration = $1 ORDER BY joined DESC LIMIT 1",
+                     {name}));
+  return joined.rows() == 0 ? Lsn() : Lsn::Parse(joined.Get(0, 0));
 }
 
 absl::StatusOr<LaneTerms> AgreeOnLanes(Connection& target, const std::string& name, const LaneTerms& wanted) {

@@ -45,7 +45,7 @@ WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname <> 'walferry'
   AND NOT EXISTS (
     SELECT FROM pg_catalog.pg_depend e WHERE e.objid = c.oid
       AND e.classid = 'pg_catalog.pg_class'::regclass AND e.deptype = 'e')
-ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C", 5, 6)sql";
+ORDER BY n.nspname::text COLLATE "C", c.relname::text COLLATE "C", 5, 6)sql";
 
 absl::StatusOr<std::map<TableName, SequenceShape>> ReadShapes(Connection& connection) {
   WF_ASSIGN_OR_RETURN(const Result rows, connection.Execute(kShapes));

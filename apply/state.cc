@@ -12,7 +12,8 @@ namespace {
 constexpr std::array<std::string_view, 10> kPhaseNames = {
     "check", "publication", "slot", "schema", "copy", "indexes", "catch-up", "follow", "cutover", "done"};
 constexpr std::array<std::string_view, 4> kTablePhaseNames = {"waiting", "copying", "copied", "dropped"};
-constexpr std::array<std::string_view, 5> kObjectStageNames = {"pre-data", "index", "attach", "foreign key", "trigger"};
+constexpr std::array<std::string_view, 5> kObjectStageNames = {"pre-data", "index", "attach", "foreign key",
+                                                               "trigger"};
 
 // First half of the key of the writer's advisory lock; the second is a hash of the migration's name.
 constexpr std::string_view kWriterLock = "2002871925, pg_catalog.hashtext($1)";

@@ -14,9 +14,11 @@ namespace {
 // "malformed tsquery: operand not found").
 constexpr char kWireFormat[] = R"sql(
   (WITH RECURSIVE base AS (
-     SELECT t.* FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid
+     SELECT t.oid, t.typtype, t.typname, t.typnamespace, t.typsend, t.typreceive, t.typelem, t.typbasetype
+     FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid
      UNION ALL
-     SELECT t.* FROM base JOIN pg_catalog.pg_type t ON t.oid = base.typbasetype WHERE base.typtype = 'd')
+     SELECT t.oid, t.typtype, t.typname, t.typnamespace, t.typsend, t.typreceive, t.typelem, t.typbasetype
+     FROM base JOIN pg_catalog.pg_type t ON t.oid = base.typbasetype WHERE base.typtype = 'd')
    SELECT CASE
      WHEN b.typtype = 'e' THEN 'enum ' || pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(b.typname)
      WHEN b.oid < 10000 AND b.typsend <> 0 AND b.typreceive <> 0 AND b.typname !~ '^_?(xml$|tsquery$|reg)'

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "apply/parameter_rows.h"
+#include "stream/catalog_version.h"
 #include "stream/quote.h"
 
 namespace walferry {
@@ -19,12 +20,11 @@ constexpr char kRelationsSql[] =
     "JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema_name::pg_catalog.name "
     "JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.table_name::pg_catalog.name";
 
-// The others are about relations by oid, which comes first in each row.
+// The others are about relations by oid, which comes first in each row. %s: whether the column is generated,
+// and whether its collation is deterministic.
 constexpr char kColumnsSql[] =
-    "SELECT a.attrelid, a.attname, a.attnum, a.atttypid, n.nspname, t.typname, a.attgenerated <> '', "
-    "a.attidentity = "
-    "'a', "
-    "coalesce(c.collisdeterministic, true), a.atttypmod "
+    "SELECT a.attrelid, a.attname, a.attnum, a.atttypid, n.nspname, t.typname, %s, a.attidentity = 'a', %s, "
+    "a.atttypmod "
     "FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid "
     "JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace "
     "LEFT JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation "
@@ -32,11 +32,11 @@ constexpr char kColumnsSql[] =
     "ORDER BY a.attrelid, a.attnum";
 
 // Key columns only (an INCLUDE column identifies nothing), and only where the index means by "equal" what the
-// column's own comparison means.
+// column's own comparison means. %1$s: how many columns of the index are key columns.
 constexpr char kKeysSql[] =
     "SELECT i.indrelid, i.indisprimary, pg_catalog.array_to_string(ARRAY("
     "  SELECT k.attnum FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, n) "
-    "  WHERE k.n <= i.indnkeyatts ORDER BY k.n), ',') "
+    "  WHERE k.n <= i.%1$s ORDER BY k.n), ',') "
     "FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid "
     "WHERE i.indrelid = ANY ($1::pg_catalog.oid[]) AND i.indisunique AND i.indisvalid AND i.indimmediate AND "
     "i.indpred IS NULL "
@@ -45,8 +45,8 @@ constexpr char kKeysSql[] =
     "    WITH ORDINALITY k(attnum, coll, opc, n) "
     "  JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum "
     "  JOIN pg_catalog.pg_opclass o ON o.oid = k.opc "
-    "  WHERE k.n <= i.indnkeyatts AND (k.coll <> a.attcollation OR NOT o.opcdefault)) "
-    "ORDER BY i.indrelid, i.indisprimary DESC, i.indnkeyatts, c.relname";
+    "  WHERE k.n <= i.%1$s AND (k.coll <> a.attcollation OR NOT o.opcdefault)) "
+    "ORDER BY i.indrelid, i.indisprimary DESC, i.%1$s, c.relname";
 
 // Partitions may have triggers and unique indexes that the partitioned table does not.
 constexpr char kQuirksSql[] =
@@ -65,14 +65,15 @@ constexpr char kQuirksSql[] =
 
 // The types of the columns, and what domains and arrays are made of. For a base type: the equality operator
 // of its default btree or hash operator class, or of the class of a type that it may be read as (varchar as
-// text).
+// text). %s: MATERIALIZED, where that is a word (before, every such query was).
 constexpr char kTypesSql[] =
     "WITH RECURSIVE needed(oid) AS (SELECT DISTINCT a.atttypid FROM pg_catalog.pg_attribute a "
     "  WHERE a.attrelid = ANY ($1::pg_catalog.oid[]) AND a.attnum > 0 AND NOT a.attisdropped "
     "UNION SELECT CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.typelem END "
     "  FROM needed JOIN pg_catalog.pg_type t ON t.oid = needed.oid "
     "  WHERE t.typtype = 'd' OR EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.typarray = t.oid)), "
-    "facts AS MATERIALIZED (SELECT t.*, n.nspname FROM needed JOIN pg_catalog.pg_type t ON t.oid = "
+    "facts AS %s (SELECT t.oid, t.typtype, t.typbasetype, t.typelem, t.typname, t.typarray, t.typdelim, "
+    "t.typtypmod, n.nspname FROM needed JOIN pg_catalog.pg_type t ON t.oid = "
     "needed.oid "
     "  JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace) "
     "SELECT t.oid, CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.typarray = t.oid) THEN 'A' "
@@ -245,11 +246,20 @@ void ReadQuirks(const Result& rows, Readings& readings) {
   }
 }
 
+std::string ColumnsSql(int server_version) {
+  return server_version >= 120000
+             ? absl::StrFormat(kColumnsSql, "a.attgenerated <> ''", "coalesce(c.collisdeterministic, true)")
+             : absl::StrFormat(kColumnsSql, "false", "true");
+}
+
 absl::Status ReadAbout(Connection& target, const std::string& oids, Readings& readings) {
+  const int version = target.server_version();
+  const std::string types = absl::StrFormat(kTypesSql, version >= 120000 ? "MATERIALIZED" : "");
+  const std::string keys = absl::StrFormat(kKeysSql, KeyColumnCount(version));
   WF_ASSIGN_OR_RETURN(
       const auto results,
       target.ExecuteEach(std::vector<Connection::Statement>{
-          {kTypesSql, {oids}}, {kColumnsSql, {oids}}, {kKeysSql, {oids}}, {kQuirksSql, {oids}}}));
+          {types, {oids}}, {ColumnsSql(version), {oids}}, {keys, {oids}}, {kQuirksSql, {oids}}}));
   for (const absl::StatusOr<Result>& result : results) WF_RETURN_IF_ERROR(result.status());
   ReadColumns(*results[1], ReadTypes(*results[0]), readings);
   ReadKeys(*results[2], readings);

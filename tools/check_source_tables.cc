@@ -5,6 +5,7 @@
 #include <map>
 
 #include "apply/target_table.h"
+#include "stream/catalog_version.h"
 #include "tools/check_schema.h"
 #include "tools/cutover_marker.h"
 #include "tools/excluded_relations.h"
@@ -246,15 +247,16 @@ absl::Status CheckWholeIdentity(CheckContext& context, CheckRun& check) {
 // "schema.name" of each chosen table with an identity of columns, and these columns.
 absl::StatusOr<std::map<TableName, std::vector<std::string>>> IdentityColumns(CheckContext& context) {
   const std::string oids = ChosenOids(context);
-  WF_ASSIGN_OR_RETURN(const Result rows, context.source.Execute(R"(
+  const std::string sql = absl::StrFormat(R"(
 SELECT n.nspname, c.relname, a.attname
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_index x ON x.indrelid = c.oid
   AND CASE c.relreplident WHEN 'd' THEN x.indisprimary WHEN 'i' THEN x.indisreplident ELSE false END
 CROSS JOIN LATERAL pg_catalog.unnest(x.indkey::int2[]) WITH ORDINALITY k (attnum, place)
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
-WHERE c.oid = ANY ($1::oid[]) AND k.place <= x.indnkeyatts ORDER BY 1, 2, k.place)",
-                                                                {oids}));
+WHERE c.oid = ANY ($1::oid[]) AND k.place <= x.%s ORDER BY 1, 2, k.place)",
+                                          KeyColumnCount(context.source.server_version()));
+  WF_ASSIGN_OR_RETURN(const Result rows, context.source.Execute(sql, {oids}));
   std::map<TableName, std::vector<std::string>> columns;
   for (int i = 0; i < rows.rows(); ++i) {
     columns[{std::string(rows.Get(i, 0)), std::string(rows.Get(i, 1))}].emplace_back(rows.Get(i, 2));

@@ -40,7 +40,7 @@ WHERE c.relkind = 'r' AND c.relpersistence = 'p'
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
                   WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.objsubid = 0
                     AND d.deptype = 'e')
-ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C")";
+ORDER BY n.nspname::text COLLATE "C", c.relname::text COLLATE "C")";
 
 std::vector<TableName> ParseAncestors(std::string_view json) {
   std::vector<TableName> ancestors;

@@ -139,7 +139,10 @@ class ThrowawayServer::Impl {
   }
 
   absl::Status Start() {
-    WF_ASSIGN_OR_RETURN(bindir_, FindServerPrograms());
+    bindir_ = options_.bindir;
+    if (bindir_.empty()) {
+      WF_ASSIGN_OR_RETURN(bindir_, FindServerPrograms());
+    }
     WF_ASSIGN_OR_RETURN(user_, UnprivilegedUser());
     WF_RETURN_IF_ERROR(MakeDirectory());
     WF_RETURN_IF_ERROR(StartWatchdog());
@@ -216,16 +219,8 @@ class ThrowawayServer::Impl {
   }
 
   absl::Status InitializeData() {
-    std::vector<std::string> argv = {bindir_ + "/initdb",
-                                     "--no-sync",
-                                     "--no-instructions",
-                                     "-U",
-                                     "postgres",
-                                     "-E",
-                                     "UTF8",
-                                     "--locale=C.UTF-8",
-                                     "-D",
-                                     data()};
+    std::vector<std::string> argv = {bindir_ + "/initdb", "--no-sync", "-U",  "postgres", "-E", "UTF8",
+                                     "--locale=C.UTF-8",  "-D",        data()};
     if (options_.password.empty()) {
       argv.insert(argv.end(), {"-A", "trust"});
     } else {

@@ -22,6 +22,8 @@ struct ThrowawayServerOptions {
   // TLS with a certificate of our own for host name "localhost"; its CA certificate is then at ca_file().
   bool tls = false;
   int port = 0;  // 0: any free one
+  // Directory of initdb, pg_ctl and postgres. Empty: $WALFERRY_PG_BINDIR, else the newest that is installed.
+  std::string bindir = {};
 };
 
 class ThrowawayServer {

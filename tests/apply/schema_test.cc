@@ -1,6 +1,10 @@
 #include "apply/schema.h"
 
+#include <stdlib.h>
+
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "absl/synchronization/mutex.h"
@@ -345,6 +349,47 @@ TEST(DumpProgram, VersionThatIsNotThereIsNamedWithItsPackage) {
   const absl::Status status = FindDumpProgram(990000).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(MessageOf(status)), HasSubstr("postgresql-client-99"));
+}
+
+// Programs that say a version, in directories of their own.
+class OtherDumpPrograms : public ::testing::Test {
+ protected:
+  OtherDumpPrograms() : path_(std::getenv("PATH")) {
+    char directory[] = "/tmp/walferry-programs-XXXXXX";
+    root_ = mkdtemp(directory);
+  }
+  ~OtherDumpPrograms() override {
+    setenv("PATH", path_.c_str(), 1);
+    std::filesystem::remove_all(root_);
+  }
+  std::string Make(const std::string& name, const std::string& says) const {
+    const std::filesystem::path program = root_ + "/" + name;
+    std::filesystem::create_directories(program.parent_path());
+    std::ofstream(program) << "#!/bin/sh\necho '" << says << "'\n";
+    std::filesystem::permissions(program, std::filesystem::perms::owner_all);
+    return program.string();
+  }
+  void PutIntoPath(const std::string& directories) const {
+    setenv("PATH", (directories + ":" + path_).c_str(), 1);
+  }
+
+  std::string path_;
+  std::string root_;
+};
+
+TEST_F(OtherDumpPrograms, LowestFittingOfAllDirectoriesOfThePathIsTaken) {
+  Make("old/pg_dump", "pg_dump (PostgreSQL) 9.6.24");
+  Make("newest/pg_dump", "pg_dump (PostgreSQL) 99.1");
+  const std::string fitting = Make("newer/pg_dump", "pg_dump (PostgreSQL) 97beta1");
+  PutIntoPath(root_ + "/old:" + root_ + "/newest:" + root_ + "/newer");
+  EXPECT_EQ(FindDumpProgram(960000).value(), fitting);
+}
+
+TEST_F(OtherDumpPrograms, DirectoryThatPgConfigNamesIsLookedAt) {
+  const std::string fitting = Make("elsewhere/pg_dump", "pg_dump (PostgreSQL) 96.2");
+  Make("bin/pg_config", root_ + "/elsewhere");
+  PutIntoPath(root_ + "/bin");
+  EXPECT_EQ(FindDumpProgram(960000).value(), fitting);
 }
 
 }  // namespace
