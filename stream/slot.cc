@@ -87,11 +87,20 @@ absl::StatusOr<std::optional<SlotInfo>> InspectSlot(Connection& connection, cons
   return slot;
 }
 
+absl::StatusOr<std::optional<SlotInfo>> InspectSlotOfDatabase(Connection& connection, const std::string& name,
+                                                              const std::string& database) {
+  absl::StatusOr<std::optional<SlotInfo>> slot = InspectSlot(connection, name);
+  if (slot.ok() && slot->has_value() && (*slot)->database != database) return std::nullopt;
+  return slot;
+}
+
 absl::Status DropSlot(Connection& connection, const std::string& name) {
   const absl::Time deadline = absl::Now() + kDropPatience;
+  const std::string sql = absl::StrFormat(R"sql(SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots
+WHERE slot_name = %s AND database = pg_catalog.current_database())sql",
+                                          QuoteLiteral(name));
   while (true) {
-    const absl::Status dropped =
-        connection.Execute("SELECT pg_drop_replication_slot(" + QuoteLiteral(name) + ")").status();
+    const absl::Status dropped = connection.Execute(sql).status();
     const std::string sqlstate = SqlstateOf(dropped);
     if (dropped.ok() || sqlstate == "42704") return absl::OkStatus();
     if (sqlstate != "55006" || absl::Now() >= deadline) {

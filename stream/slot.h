@@ -52,8 +52,12 @@ struct SlotInfo {
 // From pg_replication_slots, on an ordinary or a replication connection; nullopt where there is no such slot.
 absl::StatusOr<std::optional<SlotInfo>> InspectSlot(Connection& connection, const std::string& name);
 
-// Fine where it does not exist. A slot that is still active is retried for a few seconds; then the error is
-// 55006.
+// The same; nullopt also where the slot of that name is not this database's: names belong to the server.
+absl::StatusOr<std::optional<SlotInfo>> InspectSlotOfDatabase(Connection& connection, const std::string& name,
+                                                              const std::string& database);
+
+// Fine where the connection's database has none of that name. A slot that is still active is retried for a
+// few seconds; then the error is 55006.
 absl::Status DropSlot(Connection& connection, const std::string& name);
 
 // pg_current_wal_lsn(): the end of what was written to WAL (on a standby the replay position).

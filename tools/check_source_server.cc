@@ -201,10 +201,18 @@ absl::Status CheckNames(CheckContext& context, CheckRun& check) {
   const std::string& name = context.options.name;
   WF_ASSIGN_OR_RETURN(const Result row, context.source.Execute(R"(
 SELECT EXISTS (SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = $1),
-       EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = $1))",
+       EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = $1),
+       (SELECT coalesce('database ' || database, 'a standby') FROM pg_catalog.pg_replication_slots
+        WHERE slot_name = $1 AND database IS DISTINCT FROM pg_catalog.current_database()))",
                                                                {name}));
   const bool slot = row.GetBool(0, 0);
   const bool publication = row.GetBool(0, 1);
+  if (!row.IsNull(0, 2)) {
+    check.Block(
+        absl::StrFormat("a slot with the name \"%s\" exists for %s of the same server", name, row.Get(0, 2)),
+        "give another --name");
+    return absl::OkStatus();
+  }
   if (!slot && !publication) {
     check.Pass(absl::StrFormat("the names of slot and publication, \"%s\", are free", name));
     return absl::OkStatus();

@@ -38,13 +38,24 @@ absl::StatusOr<CleanupPlan> PlanCleanup(const std::string& source, const std::st
   if (running) {
     return Errorf(absl::StatusCode::kFailedPrecondition, "migration %s is running: stop it first", name);
   }
+  // What has its names in another database is not the migration's.
+  if (record->source_database != on_source.database()) {
+    return Errorf(
+        absl::StatusCode::kFailedPrecondition,
+        "migration %s moves database %s, but the source given is database %s: give the same --source", name,
+        record->source_database, on_source.database());
+  }
   CleanupPlan plan;
   if (record->phase == Phase::kDone) {
     WF_ASSIGN_OR_RETURN(plan.leftovers, ListLeftovers(on_target, name));
   }
   if (record->owns_slot) {
     WF_ASSIGN_OR_RETURN(const auto slot, InspectSlot(on_source, record->slot));
-    if (slot) {
+    if (slot && slot->database != record->source_database) {
+      plan.steps.push_back(absl::StrFormat(
+          "leave slot %s on the source alone: it is not this migration's, but %s", record->slot,
+          slot->database.empty() ? "a standby's" : "one of database " + slot->database));
+    } else if (slot) {
       plan.slot = record->slot;
       plan.steps.push_back(absl::StrFormat("drop slot %s on the source", record->slot));
     }

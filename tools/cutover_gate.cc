@@ -91,7 +91,8 @@ absl::StatusOr<Reasons> InvalidIndexReasons(Connection& target, const std::vecto
 
 absl::StatusOr<Reasons> SlotReasons(const GateSubject& subject) {
   const MigrationRecord& record = *subject.record;
-  WF_ASSIGN_OR_RETURN(const std::optional<SlotInfo> slot, InspectSlot(subject.source, record.slot));
+  WF_ASSIGN_OR_RETURN(const std::optional<SlotInfo> slot,
+                      InspectSlotOfDatabase(subject.source, record.slot, record.source_database));
   if (slot && slot->wal_status != "lost") return Reasons();
   return Reasons{
       {"slot",

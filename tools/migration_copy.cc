@@ -30,6 +30,15 @@ absl::Status AlreadyThere(std::string_view what, const std::string& name) {
                 what, name);
 }
 
+// Slots share their names with those of the server's other databases.
+absl::Status SlotOfAnotherDatabase(const SlotInfo& slot, const std::string& name) {
+  return Errorf(
+      absl::StatusCode::kFailedPrecondition,
+      "slot %s exists on the source's server already, for %s: it is left alone; choose another --name "
+      "(where this migration is known already, after walferry cleanup)",
+      name, slot.database.empty() ? "a standby" : "database " + slot.database);
+}
+
 }  // namespace
 
 LockRetry Migration::SourceLockRetry() const {
@@ -62,6 +71,7 @@ absl::Status Migration::Begin() {
   WF_ASSIGN_OR_RETURN(const bool published, PublicationExists(source_, record_.publication));
   if (published) return AlreadyThere("publication", record_.publication);
   WF_ASSIGN_OR_RETURN(const std::optional<SlotInfo> slot, InspectSlot(source_, record_.slot));
+  if (slot && slot->database != identity.database) return SlotOfAnotherDatabase(*slot, record_.slot);
   if (slot) return AlreadyThere("slot", record_.slot);
   // Recorded before they are made, so that a crash in between leaves nothing that nobody owns.
   record_.owns_publication = true;
@@ -185,6 +195,9 @@ absl::StatusOr<bool> Migration::RecordTablesAt(const std::string& snapshot, bool
 
 absl::Status Migration::SlotPhase() {
   WF_ASSIGN_OR_RETURN(const std::optional<SlotInfo> left_over, InspectSlot(source_, record_.slot));
+  if (left_over && left_over->database != record_.source_database) {
+    return SlotOfAnotherDatabase(*left_over, record_.slot);
+  }
   if (left_over) {
     // Ours, from a run that ended before it could record the slot's position: nothing was copied under it.
     LogWarn("slot %s was made by a run that ended before its first copy: it is made again", record_.slot);

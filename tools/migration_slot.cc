@@ -63,7 +63,8 @@ absl::Status Migration::WatchSlot(const StopSignal& halt, const StopSignal& done
       if (connection.ok()) source = *std::move(connection);
     }
     absl::StatusOr<std::optional<SlotInfo>> slot = std::optional<SlotInfo>();
-    if (source && source->alive()) slot = InspectSlot(*source, record_.slot);
+    if (source && source->alive())
+      slot = InspectSlotOfDatabase(*source, record_.slot, record_.source_database);
     const std::int64_t retained = slot.ok() && *slot ? (*slot)->retained_bytes : 0;
     if (retained > options_.max_slot_wal_bytes) {
       exceeded = true;

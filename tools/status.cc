@@ -66,7 +66,8 @@ absl::Status ReadSource(const std::string& source, StatusReport& report, Connect
   WF_ASSIGN_OR_RETURN(Connection connection, ConnectTo(Endpoint::kSource, connect));
   WF_ASSIGN_OR_RETURN(report.source_wal_end, CurrentWalLsn(connection));
   if (report.migration.slot.empty()) return absl::OkStatus();
-  WF_ASSIGN_OR_RETURN(report.slot, InspectSlot(connection, report.migration.slot));
+  WF_ASSIGN_OR_RETURN(report.slot, InspectSlotOfDatabase(connection, report.migration.slot,
+                                                         report.migration.source_database));
   const absl::Status asked = AskGate(connection, target, report);
   if (!report.slot && report.migration.phase > Phase::kSlot && report.migration.phase < Phase::kDone) {
     return Errorf(absl::StatusCode::kFailedPrecondition,

@@ -165,6 +165,22 @@ TEST_F(SlotTest, DroppingWhatIsNotThereIsFine) {
   EXPECT_TRUE(DropSlot(sql_, "nope").ok());
 }
 
+// Seen to fail: the slot of the other database was dropped.
+TEST_F(SlotTest, AnotherDatabasesSlotIsNotDropped) {
+  Must(sql_.Execute("CREATE DATABASE neighbour"));
+  {
+    Connection neighbour = Connect(SharedServer().Conninfo("neighbour"));
+    Must(neighbour.Execute("SELECT pg_create_logical_replication_slot('s', 'pgoutput')"));
+    EXPECT_TRUE(DropSlot(sql_, "s").ok());
+    EXPECT_EQ(Inspect("s").database, "neighbour");
+    EXPECT_EQ(Must(InspectSlotOfDatabase(sql_, "s", std::string(sql_.database()))), std::nullopt);
+    EXPECT_NE(Must(InspectSlotOfDatabase(sql_, "s", "neighbour")), std::nullopt);
+    EXPECT_TRUE(DropSlot(neighbour, "s").ok());
+    EXPECT_EQ(Must(InspectSlot(sql_, "s")), std::nullopt);
+  }
+  Must(sql_.Execute("DROP DATABASE neighbour"));
+}
+
 TEST_F(SlotTest, AnActiveSlotIsDroppedOnceItIsLetGo) {
   // A temporary slot is active as long as the session that made it.
   std::optional<Connection> holder(Connect(conninfo(), /*replication=*/true));
@@ -178,9 +194,9 @@ TEST_F(SlotTest, AnActiveSlotIsDroppedOnceItIsLetGo) {
   });
   Connection observer = Connect(conninfo());
   const absl::Time deadline = absl::Now() + absl::Seconds(20);
-  while (Must(observer.Execute(
-                  "SELECT FROM pg_stat_activity WHERE query LIKE 'SELECT pg_drop_replication_slot%' AND "
-                  "state = 'idle'"))
+  while (Must(observer.Execute("SELECT FROM pg_stat_activity WHERE query LIKE 'SELECT "
+                               "pg_catalog.pg_drop_replication_slot%' AND "
+                               "state = 'idle'"))
              .rows() == 0) {
     ASSERT_LT(absl::Now(), deadline);
   }
