@@ -49,6 +49,25 @@ constexpr char kAlwaysSql[] =
     "SELECT pg_catalog.count(*) FROM t JOIN pg_catalog.pg_trigger g ON g.tgrelid = t.oid "
     "WHERE g.tgenabled IN ('A', 'R') AND NOT g.tgisinternal";
 
+// A rule on SELECT makes a view; the others rewrite what is applied.
+constexpr char kRulesSql[] = R"sql(
+SELECT n.nspname, c.relname, r.rulename
+FROM t JOIN pg_catalog.pg_rewrite r ON r.ev_class = t.oid
+JOIN pg_catalog.pg_class c ON c.oid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE r.ev_enabled IN ('A', 'R') AND r.ev_type <> '1' ORDER BY 1, 2, 3)sql";
+
+absl::Status CheckNoRuleFires(const Result& rules) {
+  if (rules.rows() == 0) return absl::OkStatus();
+  return Errorf(
+      absl::StatusCode::kFailedPrecondition,
+      "rule %s of table %s.%s on the target is ENABLE ALWAYS or ENABLE REPLICA, so it would rewrite "
+      "what is applied and rows would be lost%s: run there ALTER TABLE %s DISABLE RULE %s; and enable it "
+      "again after the cutover",
+      rules.Get(0, 2), rules.Get(0, 0), rules.Get(0, 1),
+      rules.rows() > 1 ? absl::StrFormat(" (and so would %d more)", rules.rows() - 1) : "",
+      QuoteName(rules.Get(0, 0), rules.Get(0, 1)), QuoteIdentifier(rules.Get(0, 2)));
+}
+
 absl::Status Refuse(Connection& target, const Result& firing) {
   std::string shown;
   const int count = firing.rows();
@@ -76,6 +95,7 @@ absl::StatusOr<ReplicaRole> TakeReplicaRole(Connection& target, const std::vecto
                                               {"SET session_replication_role = replica", {}},
                                               {"SHOW session_replication_role", {}},
                                               {TablesSql(tables) + kAlwaysSql, {}},
+                                              {TablesSql(tables) + kRulesSql, {}},
                                           }));
   const absl::StatusOr<Result>& set = results[0];
   if (!set.ok() && SqlstateOf(set.status()) != "42501") return set.status();
@@ -85,6 +105,8 @@ absl::StatusOr<ReplicaRole> TakeReplicaRole(Connection& target, const std::vecto
   if (shown->Get(0, 0) == "replica") {
     const absl::StatusOr<Result>& always = results[2];
     WF_RETURN_IF_ERROR(always.status());
+    WF_RETURN_IF_ERROR(results[3].status());
+    WF_RETURN_IF_ERROR(CheckNoRuleFires(*results[3]));
     std::string text =
         "session_replication_role = replica is in force on the target: triggers, foreign keys and rules "
         "do not fire";

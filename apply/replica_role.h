@@ -15,9 +15,10 @@ struct ReplicaRole {
   std::string text;  // What it means, as one sentence.
 };
 
-// Sets it and reads it back. Where it is not allowed, succeeds only if no trigger, foreign key or rule can
-// fire on `tables` (with their partitions; all user tables where the list is empty); else kFailedPrecondition
-// with a few of them and with what to grant. Not inside a transaction or pipeline.
+// Sets it and reads it back; kFailedPrecondition where a rule fires all the same (ENABLE ALWAYS or REPLICA).
+// Where it is not allowed, succeeds only if no trigger, foreign key or rule can fire on `tables` (with their
+// partitions; all user tables where the list is empty); else kFailedPrecondition with a few of them and with
+// what to grant. Not inside a transaction or pipeline.
 absl::StatusOr<ReplicaRole> TakeReplicaRole(Connection& target, const std::vector<TableName>& tables);
 
 }  // namespace walferry

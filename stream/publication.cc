@@ -2,6 +2,7 @@
 #include "stream/publication.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "stream/event_triggers.h"
 
@@ -102,11 +103,68 @@ absl::Status AddToPublication(Connection& source, const std::string& name,
                   "adding a table to publication " + name);
 }
 
-absl::StatusOr<std::vector<TableName>> PublishedTables(Connection& source, const std::string& name) {
+std::string PublicationListText(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) {
+    if (!text.empty()) text += ',';
+    if (name.find_first_of(",\"") == std::string::npos) {
+      text += name;
+      continue;
+    }
+    text += '"';
+    for (const char c : name) text += c == '"' ? std::string("\"\"") : std::string(1, c);
+    text += '"';
+  }
+  return text;
+}
+
+absl::StatusOr<std::vector<std::string>> ParsePublicationList(std::string_view text) {
+  std::vector<std::string> names;
+  if (text.empty()) return names;
+  std::string name;
+  bool is_quoted = false;
+  const auto take = [&] {
+    if (name.empty()) return false;
+    names.push_back(std::exchange(name, ""));
+    return true;
+  };
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const bool is_doubled = is_quoted && c == '"' && i + 1 < text.size() && text[i + 1] == '"';
+    if (is_doubled) {
+      name += c;
+      ++i;
+    } else if (c == '"') {
+      is_quoted = !is_quoted;
+    } else if (c != ',' || is_quoted) {
+      name += c;
+    } else if (!take()) {
+      return absl::InvalidArgumentError("a list of publications has an empty name");
+    }
+  }
+  if (is_quoted) return absl::InvalidArgumentError("a quote in a list of publications does not end");
+  if (!take()) return absl::InvalidArgumentError("a list of publications has an empty name");
+  return names;
+}
+
+absl::StatusOr<std::vector<std::string>> ParsePublicationLists(const std::vector<std::string>& lists) {
+  std::vector<std::string> names;
+  for (const std::string& list : lists) {
+    WF_ASSIGN_OR_RETURN(const std::vector<std::string> parsed, ParsePublicationList(list));
+    names.insert(names.end(), parsed.begin(), parsed.end());
+  }
+  return names;
+}
+
+absl::StatusOr<std::vector<TableName>> PublishedTables(Connection& source,
+                                                       const std::vector<std::string>& names) {
+  std::string list;
+  for (const std::string& name : names) list += (list.empty() ? "" : ", ") + QuoteLiteral(name);
+  if (list.empty()) return std::vector<TableName>{};
   WF_ASSIGN_OR_RETURN(
       const Result result,
-      source.Execute("SELECT schemaname, tablename FROM pg_publication_tables WHERE pubname = " +
-                     QuoteLiteral(name) + " ORDER BY schemaname, tablename"));
+      source.Execute("SELECT DISTINCT schemaname, tablename FROM pg_publication_tables WHERE pubname IN (" +
+                     list + ") ORDER BY schemaname, tablename"));
   std::vector<TableName> tables;
   tables.reserve(static_cast<std::size_t>(result.rows()));
   for (int row = 0; row < result.rows(); ++row) {

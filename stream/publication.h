@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "stream/connection.h"
@@ -34,8 +35,17 @@ absl::Status CreateInsertPublication(Connection& source, const std::string& name
 absl::Status AddToPublication(Connection& source, const std::string& name,
                               const std::vector<TableName>& tables, const LockRetry& retry = {});
 
-// What it publishes, as the stream will name it: pg_publication_tables.
-absl::StatusOr<std::vector<TableName>> PublishedTables(Connection& source, const std::string& name);
+// Several names as one text and back, parted by commas: "p1,p2". A name with a comma or a double quote stands
+// between double quotes, those inside doubled. Nothing is folded to lower case. "" is no name.
+std::string PublicationListText(const std::vector<std::string>& names);
+// kInvalidArgument for an empty name or a quote that does not end.
+absl::StatusOr<std::vector<std::string>> ParsePublicationList(std::string_view text);
+// Of an option that is given once or several times.
+absl::StatusOr<std::vector<std::string>> ParsePublicationLists(const std::vector<std::string>& lists);
+
+// What one of them publishes, as the stream will name it: pg_publication_tables.
+absl::StatusOr<std::vector<TableName>> PublishedTables(Connection& source,
+                                                       const std::vector<std::string>& names);
 
 // Fine where it does not exist.
 absl::Status DropPublication(Connection& source, const std::string& name);

@@ -96,9 +96,10 @@ absl::StatusOr<std::optional<SlotInfo>> InspectSlotOfDatabase(Connection& connec
 
 absl::Status DropSlot(Connection& connection, const std::string& name) {
   const absl::Time deadline = absl::Now() + kDropPatience;
-  const std::string sql = absl::StrFormat(R"sql(SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots
+  const std::string sql = absl::StrFormat(
+      R"sql(SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots
 WHERE slot_name = %s AND database = pg_catalog.current_database())sql",
-                                          QuoteLiteral(name));
+      QuoteLiteral(name));
   while (true) {
     const absl::Status dropped = connection.Execute(sql).status();
     const std::string sqlstate = SqlstateOf(dropped);

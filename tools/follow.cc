@@ -71,12 +71,15 @@ ApplierOptions MakeApplierOptions(const FollowOptions& options, const FollowedMi
   return applier;
 }
 
-SessionOptions MakeSessionOptions(const FollowOptions& options, const MigrationRecord& record, bool binary) {
+absl::StatusOr<SessionOptions> MakeSessionOptions(const FollowOptions& options, const MigrationRecord& record,
+                                                  bool binary) {
+  absl::StatusOr<std::vector<std::string>> publications = ParsePublicationList(record.publication);
+  WF_RETURN_IF_ERROR(publications.status());
   SessionOptions session;
   session.source = options.source;
   session.application_name = "walferry " + record.name;
   session.slot = record.slot;
-  session.publications = {record.publication};
+  session.publications = *std::move(publications);
   if (!record.insert_publication.empty()) session.publications.push_back(record.insert_publication);
   session.wishes = options.wishes;
   session.wishes.binary = binary;
@@ -252,8 +255,8 @@ absl::StatusOr<FollowResult> Follow(FollowOptions options, const FollowedMigrati
   WF_ASSIGN_OR_RETURN(
       std::unique_ptr<Applier> applier,
       Applier::Start(MakeApplierOptions(options, migration), names, budget, inner, LogApplierEvent));
-  Session session(MakeSessionOptions(options, record, applier->binary()), budget, *applier, inner,
-                  LogSessionEvent);
+  WF_ASSIGN_OR_RETURN(SessionOptions session_options, MakeSessionOptions(options, record, applier->binary()));
+  Session session(std::move(session_options), budget, *applier, inner, LogSessionEvent);
 
   FollowResult result;
   absl::Status status;

@@ -190,7 +190,8 @@ absl::Status Migration::Note(const std::string& kind, const std::string& detail)
   return AddEvent(target_, record_.name, kind, detail);
 }
 
-absl::Status Migration::AdoptSlot(const std::string& slot, const std::string& publication) {
+absl::Status Migration::AdoptSlot(const std::string& slot, const std::vector<std::string>& publications) {
+  const std::string publication = PublicationListText(publications);
   WF_ASSIGN_OR_RETURN(const SystemIdentity identity, IdentifySource(options_.source, options_.name, *stop_));
   WF_ASSIGN_OR_RETURN(const std::optional<SlotInfo> info, InspectSlot(source_, slot));
   if (!info) {
@@ -204,18 +205,24 @@ absl::Status Migration::AdoptSlot(const std::string& slot, const std::string& pu
                   "slot %s is of plugin %s in database %s: walferry needs a pgoutput slot of database %s",
                   slot, info->plugin, info->database, identity.database);
   }
-  WF_ASSIGN_OR_RETURN(const bool published, PublicationExists(source_, publication));
-  if (!published) {
+  for (const std::string& one : publications) {
+    WF_ASSIGN_OR_RETURN(const bool published, PublicationExists(source_, one));
+    if (published) continue;
     return Errorf(
         absl::StatusCode::kFailedPrecondition,
         "publication %s does not exist on the source: name the one that was there before the slot with "
         "--publication",
-        publication);
+        one);
   }
   WF_RETURN_IF_ERROR(CheckPatternsMatch(source_, options_.tables));
-  WF_ASSIGN_OR_RETURN(std::vector<TableName> tables, PublishedTables(source_, publication));
+  WF_ASSIGN_OR_RETURN(std::vector<TableName> tables, PublishedTables(source_, publications));
+  const bool is_empty = tables.empty();
   std::erase_if(tables, [this](const TableName& table) { return !options_.tables.Matches(table); });
-  if (tables.empty()) {
+  // Tables that come to it later are applied by their names; a choice could not be told from a typo.
+  if (is_empty && options_.tables.selects_all()) {
+    LogWarn("publication %s has no table yet: of those that come to it, rows from before are not copied",
+            publication);
+  } else if (tables.empty()) {
     return Errorf(absl::StatusCode::kFailedPrecondition,
                   "publication %s has none of the chosen tables: look at --publication and --tables",
                   publication);
@@ -226,8 +233,8 @@ absl::Status Migration::AdoptSlot(const std::string& slot, const std::string& pu
   WF_ASSIGN_OR_RETURN(const std::vector<PartialIdentity> partial,
                       FindPartialIdentities(source_, tables, publication));
   WF_RETURN_IF_ERROR(CheckIdentitiesAreWhole(partial));
-  binary_suits_ = BinarySuits(pairs);
-  WF_ASSIGN_OR_RETURN(const SourceCatalog catalog, ReadSourceCatalog(source_, publication, ""));
+  binary_suits_ = !tables.empty() && BinarySuits(pairs);
+  WF_ASSIGN_OR_RETURN(const SourceCatalog catalog, ReadSourceCatalog(source_, "", ""));
 
   record_ = MigrationRecord{};
   record_.name = options_.name;
@@ -348,6 +355,7 @@ absl::StatusOr<FollowResult> Migration::StreamOnce(const RecordedCatalog& record
 // As text all values go. A source that is away is waited for later, and is not asked for anything here.
 bool Migration::BinarySuitsNow(const std::vector<TableRecord>& tables) {
   if (binary_suits_) return *std::exchange(binary_suits_, std::nullopt);
+  if (tables.empty()) return false;  // What comes later may not suit.
   const std::vector<TableName> names = NamesOf(tables);
   absl::StatusOr<TablePairs> pairs = ReadTablePairs(source_, target_, names);
   if (!pairs.ok() && !source_.alive()) {  // It may have been idle through a long copy.

@@ -74,8 +74,8 @@ class Migration {
   // Fails where the state is that of an interrupted CopyOnce(), which has nothing to stream.
   absl::Status CheckStreams() const;
 
-  // Makes a migration of an existing slot and publication whose tables are on the target already (`stream`).
-  absl::Status AdoptSlot(const std::string& slot, const std::string& publication);
+  // Makes a migration of an existing slot and publications whose tables are on the target already (`stream`).
+  absl::Status AdoptSlot(const std::string& slot, const std::vector<std::string>& publications);
 
   // Records what both sides agree on by now, follows new partitions, copies again what has to be; fails where
   // the stream must not go on. Stream() does so by itself.

@@ -2,6 +2,7 @@
 #include "tools/replica_identity.h"
 
 #include <functional>
+#include <nlohmann/json.hpp>
 
 #include "apply/parameter_rows.h"
 #include "stream/quote.h"
@@ -15,7 +16,7 @@ constexpr int kFirstVersionWithGenerated = 120000;
 constexpr int kFirstVersionThatPublishesThem = 180000;
 
 // %s: the names, whether generated columns of FULL count, and the condition that a column is published. $1:
-// the publication. A partition's own identity decides what the stream says of its rows.
+// the publications as a list in JSON. A partition's own identity decides what the stream says of its rows.
 constexpr char kPartialSql[] = R"sql(
 SELECT w.schema_name, w.table_name, pn.nspname, part.relname,
        pg_catalog.string_agg(a.attname::text, ', ' ORDER BY a.attnum),
@@ -42,14 +43,16 @@ WHERE CASE part.relreplident WHEN 'f' THEN %s ELSE EXISTS (
         WHERE x.indrelid = part.oid AND k.place <= x.indnkeyatts AND k.attnum = a.attnum
           AND CASE part.relreplident WHEN 'd' THEN x.indisprimary WHEN 'i' THEN x.indisreplident ELSE false END) END
   AND NOT %s
-  AND ($1 = '' OR EXISTS (SELECT FROM pg_catalog.pg_publication p
-                          WHERE p.pubname = $1 AND (p.pubupdate OR p.pubdelete)))
+  AND ($1::text = '[]' OR EXISTS (SELECT FROM pg_catalog.pg_publication p
+                          WHERE p.pubname IN (SELECT pg_catalog.json_array_elements_text($1::text::json))
+ AND (p.pubupdate OR p.pubdelete)))
 GROUP BY w.schema_name, w.table_name, pn.nspname, part.relname, part.oid
 ORDER BY 1, 2, 3, 4)sql";
 
 constexpr char kIsPublished[] = R"sql(
   EXISTS (SELECT FROM pg_catalog.pg_publication_tables pt
-          WHERE pt.pubname = $1 AND pt.schemaname = w.schema_name AND pt.tablename = w.table_name
+          WHERE pt.pubname IN (SELECT pg_catalog.json_array_elements_text($1::text::json))
+ AND pt.schemaname = w.schema_name AND pt.tablename = w.table_name
             AND a.attname = ANY (pt.attnames)))sql";
 
 // %s: the names, and the condition that a column is published.
@@ -80,9 +83,11 @@ std::string FixFor(const Result& rows, int row, int server_version) {
 absl::Status AskFor(Connection& source, const std::vector<TableName>& tables, const std::string& publication,
                     const std::function<std::string(std::size_t)>& sql,
                     const std::function<void(const Result&, int)>& take_row) {
+  WF_ASSIGN_OR_RETURN(const std::vector<std::string> names, ParsePublicationList(publication));
+  const std::string publications = nlohmann::json(names).dump();
   for (std::size_t begin = 0; begin < tables.size(); begin += kRowsPerStatement) {
     const std::size_t end = std::min(tables.size(), begin + kRowsPerStatement);
-    std::vector<Parameter> parameters = {publication};
+    std::vector<Parameter> parameters = {publications};
     for (std::size_t i = begin; i < end; ++i) {
       parameters.insert(parameters.end(), {tables[i].schema, tables[i].name});
     }

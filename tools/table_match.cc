@@ -1,5 +1,6 @@
 #include "tools/table_match.h"
 
+#include <nlohmann/json.hpp>
 #include <set>
 
 namespace walferry {
@@ -37,18 +38,33 @@ absl::StatusOr<TablePairs> ReadTablePairs(Connection& source, Connection& target
   return pairs;
 }
 
-absl::Status KeepPublishedColumns(Connection& source, const std::string& publication, TablePairs& tables) {
+absl::StatusOr<PublishedColumns> ReadPublishedColumns(Connection& source, const std::string& publications) {
   constexpr int kFirstVersionWithLists = 150000;
-  if (source.server_version() < kFirstVersionWithLists) return absl::OkStatus();
+  PublishedColumns published;
+  if (source.server_version() < kFirstVersionWithLists) return published;
+  WF_ASSIGN_OR_RETURN(const std::vector<std::string> names, ParsePublicationList(publications));
   WF_ASSIGN_OR_RETURN(const Result rows, source.Execute(R"sql(
-SELECT t.schemaname, t.tablename, a.name
+SELECT t.schemaname, t.tablename, a.name,
+       t.attnames <> first_value(t.attnames) OVER (PARTITION BY t.schemaname, t.tablename ORDER BY t.pubname)
 FROM pg_catalog.pg_publication_tables t CROSS JOIN LATERAL pg_catalog.unnest(t.attnames) a (name)
-WHERE t.pubname = $1)sql",
-                                                        {publication}));
-  std::map<TableName, std::set<std::string>> published;
+WHERE t.pubname IN (SELECT pg_catalog.json_array_elements_text($1::text::json)))sql",
+                                                        {nlohmann::json(names).dump()}));
   for (int row = 0; row < rows.rows(); ++row) {
-    published[{std::string(rows.Get(row, 0)), std::string(rows.Get(row, 1))}].emplace(rows.Get(row, 2));
+    const TableName table = {std::string(rows.Get(row, 0)), std::string(rows.Get(row, 1))};
+    if (rows.GetBool(row, 3)) {
+      return Errorf(
+          absl::StatusCode::kFailedPrecondition,
+          "publications %s have different column lists for table %s, which the source cannot decode: "
+          "give it the same list in each (ALTER PUBLICATION … SET TABLE), or name fewer publications",
+          publications, table.ToString());
+    }
+    published[table].emplace(rows.Get(row, 2));
   }
+  return published;
+}
+
+absl::Status KeepPublishedColumns(Connection& source, const std::string& publications, TablePairs& tables) {
+  WF_ASSIGN_OR_RETURN(const PublishedColumns published, ReadPublishedColumns(source, publications));
   for (auto& [table, facts] : tables.source) {
     const auto found = published.find(table);
     if (found == published.end()) continue;

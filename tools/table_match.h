@@ -3,6 +3,8 @@
 #pragma once
 
 #include <map>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "apply/table_facts.h"
@@ -24,8 +26,13 @@ struct TablePairs {
 absl::StatusOr<TablePairs> ReadTablePairs(Connection& source, Connection& target,
                                           const std::vector<TableName>& tables);
 
-// Leaves the source's columns that the publication has in its lists of columns.
-absl::Status KeepPublishedColumns(Connection& source, const std::string& publication, TablePairs& tables);
+// By the table as the stream names it; empty where the server has no lists of columns. publications: a list
+// (publication.h). kFailedPrecondition where their lists differ for a table.
+using PublishedColumns = std::map<TableName, std::set<std::string>>;
+absl::StatusOr<PublishedColumns> ReadPublishedColumns(Connection& source, const std::string& publications);
+
+// Leaves the source's columns that are published.
+absl::Status KeepPublishedColumns(Connection& source, const std::string& publications, TablePairs& tables);
 
 // kFailedPrecondition naming the first tables or columns that the target lacks, or columns that it alone
 // generates, and what to do.

@@ -6,6 +6,8 @@
 #include <atomic>
 #include <iterator>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -75,6 +77,7 @@ absl::StatusOr<Lsn> WaitForStream(const VerifyOptions& options, Pair& pair, cons
 struct TablePair {
   TableName source;
   TableName target;
+  std::optional<std::set<std::string>> published;  // Its columns; all where there is nothing.
 };
 
 // The migration's tables, where there is one, and what of the source it does not have.
@@ -86,12 +89,18 @@ absl::StatusOr<std::vector<TablePair>> ChooseMigrated(const VerifyOptions& optio
   WF_ASSIGN_OR_RETURN(const RecordedCatalog recorded, LoadRecorded(pair.target, *migration));
   WF_ASSIGN_OR_RETURN(const SourceCatalog source,
                       ReadSourceCatalog(pair.source, migration->publication, migration->insert_publication));
+  PublishedColumns published;
+  if (!migration->owns_publication) {
+    WF_ASSIGN_OR_RETURN(published, ReadPublishedColumns(pair.source, migration->publication));
+  }
   for (const TableRecord& record : recorded.tables) {
     if (record.phase == TablePhase::kDropped || !options.tables.Matches(record.table)) continue;
     // The stream of somebody else's publication goes by names.
     const SourceRelation* const relation =
         migration->owns_publication ? source.Find(record.source_oid) : nullptr;
-    chosen.push_back({relation == nullptr ? record.table : relation->name, record.table});
+    chosen.push_back({relation == nullptr ? record.table : relation->name, record.table, std::nullopt});
+    const auto columns = published.find(record.table);
+    if (columns != published.end()) chosen.back().published = columns->second;
   }
   WF_ASSIGN_OR_RETURN(const SourceCatalog target, ReadSourceCatalog(pair.target, "", ""));
   for (CatalogDifference& difference : CompareCatalogs(recorded, source, target).differences) {
@@ -112,7 +121,8 @@ absl::StatusOr<std::vector<TablePair>> ChooseTables(const VerifyOptions& options
   }
   std::vector<TablePair> chosen;
   WF_ASSIGN_OR_RETURN(const std::vector<SourceTable> tables, ListSourceTables(pair.source));
-  for (const SourceTable& table : options.tables.Select(tables)) chosen.push_back({table.name, table.name});
+  for (const SourceTable& table : options.tables.Select(tables))
+    chosen.push_back({table.name, table.name, std::nullopt});
   return chosen;
 }
 
@@ -139,6 +149,11 @@ absl::StatusOr<TableVerdict> LookAt(const VerifyOptions& options, Pair& pair, co
   WF_RETURN_IF_ERROR(OnBoth(pair, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"));
   WF_ASSIGN_OR_RETURN(ComparableColumns columns,
                       ReadComparableColumns(pair.source, pair.target, table.source, table.target));
+  if (table.published) {
+    const auto is_unpublished = [&](const std::string& column) { return !table.published->contains(column); };
+    std::erase_if(columns.both, is_unpublished);
+    std::erase_if(columns.source_only, is_unpublished);
+  }
   TableVerdict verdict;
   verdict.table = table.target;
   if (!columns.on_source || !columns.on_target) {

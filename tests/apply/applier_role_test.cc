@@ -50,6 +50,21 @@ TEST_F(ApplierRole, AlwaysTriggersFireAndAreMentioned) {
   EXPECT_THAT(events_.at(0).text, HasSubstr("except 1 triggers"));
 }
 
+TEST_F(ApplierRole, RulesThatFireAllTheSameRefuse) {
+  pair_.RunOnTarget("CREATE RULE r AS ON INSERT TO t DO INSTEAD NOTHING");
+  pair_.RunOnSource("INSERT INTO t VALUES (1, 'a')");
+  for (const char* const state : {"ALWAYS", "REPLICA"}) {
+    pair_.RunOnTarget(std::string("ALTER TABLE t ENABLE ") + state + " RULE r");
+    const absl::Status status = CatchUp();
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_THAT(std::string(MessageOf(status)),
+                AllOf(HasSubstr("rule r of table public.t"), HasSubstr("DISABLE RULE")));
+  }
+  pair_.RunOnTarget("ALTER TABLE t ENABLE RULE r");
+  ASSERT_TRUE(CatchUp().ok());
+  EXPECT_EQ(Target("SELECT * FROM t"), "1|a");
+}
+
 TEST_F(ApplierRole, WithoutReplicaRoleTriggersRefuse) {
   pair_.RunOnTarget(
       "CREATE TRIGGER my_trigger BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION noted(); "

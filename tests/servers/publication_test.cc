@@ -262,5 +262,65 @@ TEST_F(ChangedShape, RefusedChangeThatIsSkippedDoesNotHoldTheOthersUp) {
   EXPECT_EQ(TableStatus("public.t").at("conflicts"), 1);
 }
 
+TEST_F(PublicationOf, ColumnListIsAllThatTheTargetNeedsAndThatVerifyCompares) {
+  RunOnSource("CREATE TABLE t (id int PRIMARY KEY, a text, secret text)");
+  RunOnTarget("CREATE TABLE t (id int PRIMARY KEY, a text)");
+  Publish("FOR TABLE t (id, a)");
+  RunOnSource("INSERT INTO t VALUES (1, 'x', 's'), (2, 'y', 's'); UPDATE t SET a = 'z' WHERE id = 2");
+  Stream();
+  EXPECT_EQ(Walferry("verify").exit_code, 0);
+  RunOnTarget("UPDATE t SET a = 'other' WHERE id = 1");
+  EXPECT_EQ(Walferry("verify").exit_code, 4);
+}
+
+TEST_F(PublicationOf, SeveralAtOnce) {
+  RunOnBoth("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)");
+  Publish("FOR TABLE t WHERE (id % 2 = 0)");
+  RunOnSource("CREATE PUBLICATION \"a,b\" FOR TABLE t WHERE (id % 3 = 0), u");
+  const std::vector<std::string> both = {"--slot",    slot(),    "--publication",
+                                         "p,\"a,b\"", "--until", "caught-up"};
+  // The publications have to be there where the slot's changes are decoded.
+  RunOnSource("SELECT pg_drop_replication_slot('" + slot() + "')");
+  RunOnSource("SELECT pg_create_logical_replication_slot('" + slot() + "', 'pgoutput')");
+  RunOnSource("INSERT INTO t SELECT generate_series(1, 12); INSERT INTO u VALUES (1)");
+  const WalferryRun missing = Walferry("stream", {"--slot", slot(), "--publication", "p,nope"});
+  EXPECT_EQ(missing.exit_code, 1);
+  EXPECT_THAT(missing.err, HasSubstr("publication nope does not exist"));
+  const WalferryRun first = Walferry("stream", both);
+  ASSERT_EQ(first.exit_code, 0) << first.err;
+  EXPECT_EQ(Target("SELECT count(*), (SELECT count(*) FROM u) FROM t"), "8|1");
+  RunOnSource("INSERT INTO u VALUES (2)");
+  const WalferryRun again = Walferry("stream", {"--until", "caught-up"});
+  EXPECT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_EQ(Target("SELECT count(*) FROM u"), "2");
+}
+
+TEST_F(PublicationOf, DifferentColumnListsAreRefused) {
+  RunOnBoth("CREATE TABLE t (id int PRIMARY KEY, a text)");
+  Publish("FOR TABLE t (id)");
+  RunOnSource("CREATE PUBLICATION q FOR TABLE t");
+  const WalferryRun refused = Walferry("stream", {"--slot", slot(), "--publication", "p,q"});
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("different column lists"), HasSubstr("public.t")));
+}
+
+// As the built-in subscription takes it.
+TEST_F(PublicationOf, TablesMayComeLater) {
+  RunOnBoth("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int[] PRIMARY KEY, v xml)");
+  RunOnSource("INSERT INTO a VALUES (1); CREATE TABLE c (id int PRIMARY KEY)");
+  Publish("");
+  Stream();
+  RunOnSource("ALTER PUBLICATION p ADD TABLE a, b; INSERT INTO a VALUES (2)");
+  RunOnSource("INSERT INTO b VALUES ('{1,2}', '<x/>'); DELETE FROM b; INSERT INTO b VALUES ('{3}', NULL)");
+  Stream();
+  EXPECT_EQ(Target("SELECT id FROM a"), "2") << "rows from before are not copied";
+  ExpectSame("SELECT id, v::text FROM b");
+  RunOnSource("ALTER PUBLICATION p ADD TABLE c; INSERT INTO c VALUES (1)");
+  EXPECT_THAT(RefusalOf("stream"), HasSubstr("public.c"));
+  RunOnTarget("CREATE TABLE c (id int PRIMARY KEY)");
+  Stream();
+  EXPECT_EQ(Target("SELECT id FROM c"), "1");
+}
+
 }  // namespace
 }  // namespace walferry

@@ -28,7 +28,7 @@ TEST_F(PublicationTest, PublishesTheListedTablesWhateverTheirNames) {
   const absl::Status created = CreatePublication(source_, name, {plain, odd}, /*via_root=*/false);
   ASSERT_TRUE(created.ok()) << created;
   EXPECT_TRUE(Must(PublicationExists(source_, name)));
-  EXPECT_THAT(Must(PublishedTables(source_, name)), ElementsAre(odd, plain));
+  EXPECT_THAT(Must(PublishedTables(source_, {name})), ElementsAre(odd, plain));
 
   const absl::Status again = CreatePublication(source_, name, {plain}, /*via_root=*/false);
   EXPECT_EQ(SqlstateOf(again), "42710");
@@ -47,7 +47,7 @@ TEST_F(PublicationTest, ChildrenByInheritanceAreNotDraggedIn) {
   Must(source_.Execute(
       "CREATE TABLE public.parent (i int); CREATE TABLE public.child () INHERITS (public.parent)"));
   ASSERT_TRUE(CreatePublication(source_, "p", {{"public", "parent"}}, /*via_root=*/false).ok());
-  EXPECT_THAT(Must(PublishedTables(source_, "p")), ElementsAre(TableName{"public", "parent"}));
+  EXPECT_THAT(Must(PublishedTables(source_, {"p"})), ElementsAre(TableName{"public", "parent"}));
 }
 
 TEST_F(PublicationTest, PartitionsArePublishedAsLeavesOrAsTheirRoot) {
@@ -56,13 +56,13 @@ TEST_F(PublicationTest, PartitionsArePublishedAsLeavesOrAsTheirRoot) {
                       "CREATE TABLE public.leaf PARTITION OF public.root DEFAULT"));
   ASSERT_TRUE(CreatePublication(source_, "leaves", {{"public", "root"}}, /*via_root=*/false).ok());
   ASSERT_TRUE(CreatePublication(source_, "roots", {{"public", "root"}}, /*via_root=*/true).ok());
-  EXPECT_THAT(Must(PublishedTables(source_, "leaves")), ElementsAre(TableName{"public", "leaf"}));
-  EXPECT_THAT(Must(PublishedTables(source_, "roots")), ElementsAre(TableName{"public", "root"}));
+  EXPECT_THAT(Must(PublishedTables(source_, {"leaves"})), ElementsAre(TableName{"public", "leaf"}));
+  EXPECT_THAT(Must(PublishedTables(source_, {"roots"})), ElementsAre(TableName{"public", "root"}));
 }
 
 TEST_F(PublicationTest, NoTablesMakeAnEmptyPublication) {
   ASSERT_TRUE(CreatePublication(source_, "p", {}, /*via_root=*/false).ok());
-  EXPECT_THAT(Must(PublishedTables(source_, "p")), IsEmpty());
+  EXPECT_THAT(Must(PublishedTables(source_, {"p"})), IsEmpty());
 }
 
 TEST_F(PublicationTest, AMissingTableIsNamed) {
@@ -100,6 +100,17 @@ TEST_F(PublicationTest, DroppingIsFineTwice) {
   EXPECT_TRUE(DropPublication(source_, "p").ok());
   EXPECT_FALSE(Must(PublicationExists(source_, "p")));
   EXPECT_TRUE(DropPublication(source_, "p").ok());
+}
+
+TEST(PublicationList, NamesWithCommasAndQuotesComeBack) {
+  const std::vector<std::string> names = {"p1", "a,b", "q\"r", " With Space"};
+  EXPECT_EQ(PublicationListText({"p1", "a,b"}), "p1,\"a,b\"");
+  EXPECT_EQ(*ParsePublicationList(PublicationListText(names)), names);
+  EXPECT_EQ(*ParsePublicationList("p1"), std::vector<std::string>{"p1"});
+  EXPECT_TRUE(ParsePublicationList("")->empty());
+  for (const char* const bad : {"p,", ",p", "p,,q", "\"p", "\"\""}) {
+    EXPECT_FALSE(ParsePublicationList(bad).ok()) << bad;
+  }
 }
 
 }  // namespace

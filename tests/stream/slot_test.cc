@@ -165,7 +165,6 @@ TEST_F(SlotTest, DroppingWhatIsNotThereIsFine) {
   EXPECT_TRUE(DropSlot(sql_, "nope").ok());
 }
 
-// Seen to fail: the slot of the other database was dropped.
 TEST_F(SlotTest, AnotherDatabasesSlotIsNotDropped) {
   Must(sql_.Execute("CREATE DATABASE neighbour"));
   {

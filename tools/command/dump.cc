@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <map>
 
+#include "stream/publication.h"
 #include "tools/command/commands.h"
 #include "tools/dump.h"
 #include "tools/option.h"
@@ -23,7 +24,7 @@ absl::StatusOr<ExitCode> RunDump(const DumpFlags& flags, const CommandContext& c
   DumpOptions options = flags.options;
   options.source = globals.source;
   options.slot = flags.slot;
-  options.publications = flags.publications;
+  WF_ASSIGN_OR_RETURN(options.publications, ParsePublicationLists(flags.publications));
   options.format = globals.json || flags.format == "json" ? DumpFormat::kJson : DumpFormat::kText;
   options.memory_bytes = globals.memory_bytes;
   options.wishes.messages = flags.messages;
@@ -85,7 +86,6 @@ void RegisterDump(CommandSet& commands) {
   command.add_option("--slot", flags->slot, "A pgoutput slot; default: a temporary one, which begins now")
       ->type_name("NAME");
   command.add_option("--publication", flags->publications, "Comma list of publications")
-      ->delimiter(',')
       ->required()
       ->type_name("LIST");
   command.add_option("--format", flags->format, "One line a message: as text, or a JSON object")

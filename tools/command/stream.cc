@@ -1,5 +1,7 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
+#include "stream/publication.h"
 #include "tools/command/commands.h"
 #include "tools/command/migration_options.h"
 #include "tools/command/stream_run.h"
@@ -10,23 +12,26 @@ namespace {
 struct StreamCommandFlags {
   MigrationFlags migration;
   std::string slot;
-  std::string publication;
+  std::vector<std::string> publications;
 };
 
 absl::Status AdoptOrCompare(const StreamCommandFlags& flags, Migration& migration) {
   const MigrationRecord& record = migration.record();
+  WF_ASSIGN_OR_RETURN(std::vector<std::string> publications, ParsePublicationLists(flags.publications));
+  std::sort(publications.begin(), publications.end());
+  publications.erase(std::unique(publications.begin(), publications.end()), publications.end());
   if (!migration.exists()) {
-    if (flags.slot.empty() || flags.publication.empty()) {
+    if (flags.slot.empty() || publications.empty()) {
       return Errorf(
           absl::StatusCode::kInvalidArgument,
           "there is no migration %s on the target yet: name what to stream with --slot and --publication",
           migration.options().name);
     }
-    return migration.AdoptSlot(flags.slot, flags.publication);
+    return migration.AdoptSlot(flags.slot, publications);
   }
   WF_RETURN_IF_ERROR(migration.CheckStreams());
   if ((!flags.slot.empty() && flags.slot != record.slot) ||
-      (!flags.publication.empty() && flags.publication != record.publication)) {
+      (!publications.empty() && PublicationListText(publications) != record.publication)) {
     return Errorf(absl::StatusCode::kFailedPrecondition,
                   "migration %s streams slot %s with publication %s: give these, or another --name",
                   record.name, record.slot, record.publication);
@@ -61,8 +66,12 @@ void RegisterStream(CommandSet& commands) {
        .needs_target = true},
       [flags](const CommandContext& context) { return Stream(*flags, context); });
   command.add_option("--slot", flags->slot, "A pgoutput slot of the source; default: the migration's");
-  command.add_option("--publication", flags->publication,
-                     "A publication of the source; default: the migration's");
+  command
+      .add_option("--publication", flags->publications,
+                  "Comma list of publications of the source (a name with a comma in double quotes); default: "
+                  "the migration's")
+      ->allow_extra_args(false)
+      ->type_name("LIST");
   AddBinaryFlag(command, flags->migration);
   AddStreamFlags(command, flags->migration.stream);
   AddUntilFlag(command, flags->migration.stream);
