@@ -13,8 +13,8 @@ namespace {
 // Types with a lower id are the server's own and the same everywhere; a user's has another id on each server.
 constexpr Oid kFirstUserType = 16384;
 
-// Of tables that are read before they are met: with more, most may never be.
-constexpr std::size_t kAheadMax = 1000;
+// Of tables that are read before they are met, in pages: with more, most may never be.
+constexpr std::size_t kAheadMax = 10000;
 constexpr absl::Duration kAheadFor = absl::Minutes(1);
 
 absl::Status MissingColumns(const Relation& relation, const TargetTable& target,

@@ -65,18 +65,21 @@ constexpr char kQuirksSql[] =
 
 // The types of the columns, and what domains and arrays are made of. For a base type: the equality operator
 // of its default btree or hash operator class, or of the class of a type that it may be read as (varchar as
-// text). %s: MATERIALIZED, where that is a word (before, every such query was).
+// text). An array is found by its element: typarray has no index. %s: MATERIALIZED, where that is a word
+// (before, every such query was).
 constexpr char kTypesSql[] =
     "WITH RECURSIVE needed(oid) AS (SELECT DISTINCT a.atttypid FROM pg_catalog.pg_attribute a "
     "  WHERE a.attrelid = ANY ($1::pg_catalog.oid[]) AND a.attnum > 0 AND NOT a.attisdropped "
     "UNION SELECT CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.typelem END "
     "  FROM needed JOIN pg_catalog.pg_type t ON t.oid = needed.oid "
-    "  WHERE t.typtype = 'd' OR EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.typarray = t.oid)), "
+    "  WHERE t.typtype = 'd' OR EXISTS (SELECT FROM pg_catalog.pg_type e "
+    "    WHERE e.oid = t.typelem AND e.typarray = t.oid)), "
     "facts AS %s (SELECT t.oid, t.typtype, t.typbasetype, t.typelem, t.typname, t.typarray, t.typdelim, "
     "t.typtypmod, n.nspname FROM needed JOIN pg_catalog.pg_type t ON t.oid = "
     "needed.oid "
     "  JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace) "
-    "SELECT t.oid, CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.typarray = t.oid) THEN 'A' "
+    "SELECT t.oid, CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_type e "
+    "    WHERE e.oid = t.typelem AND e.typarray = t.oid) THEN 'A' "
     "  ELSE t.typtype END, CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.typelem END, t.nspname, "
     "t.typname, "
     "  e.nspname, e.oprname, t.typarray <> 0 AND t.typdelim = ',', t.typtypmod "

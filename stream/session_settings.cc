@@ -90,6 +90,9 @@ constexpr std::array kSettings = {
     // What would be in the way.
     SessionSetting{"client_min_messages", "warning", kIfAllowed, kSession, kFirst, kLast, "h",
                    "Nobody reads the notices; at debug5 they would be most of the traffic."},
+    SessionSetting{"jit", "off", kIfAllowed, kSession, 110000, kLast, "",
+                   "Queries about thousands of tables are planned as costly and read little: compiling them "
+                   "takes a second each."},
     SessionSetting{"synchronize_seqscans", "off", kIfAllowed, kSession, kFirst, kLast, "d",
                    "Rows are copied in the order in which they lie."},
     SessionSetting{"default_with_oids", "off", kIfAllowed, kSession, kFirst, 120000, "h",

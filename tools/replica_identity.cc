@@ -15,11 +15,34 @@ constexpr int kFirstVersionWithGenerated = 120000;
 // of a table whose identity has one that is not published (REPLICA IDENTITY FULL: all that it has).
 constexpr int kFirstVersionThatPublishesThem = 180000;
 
+// Both queries begin with the columns that are generated, of which there are few, and go up from their tables
+// to those that are named. %s: what is published, where that is asked for (kPublished).
+constexpr char kGeneratedColumns[] = R"sql(
+WITH RECURSIVE %s
+generated (relid, name, number) AS (
+  SELECT attrelid, attname, attnum FROM pg_catalog.pg_attribute WHERE attgenerated <> '' AND NOT attisdropped),
+)sql";
+
+constexpr char kPublished[] = R"sql(
+published AS MATERIALIZED (
+  SELECT schemaname, tablename, attnames FROM pg_catalog.pg_publication_tables
+  WHERE pubname IN (SELECT pg_catalog.json_array_elements_text($1::text::json))),
+)sql";
+
+constexpr char kIsPublished[] = R"sql(
+  EXISTS (SELECT FROM published pt WHERE pt.schemaname = w.schema_name AND pt.tablename = w.table_name
+            AND a.name = ANY (pt.attnames)))sql";
+
 // %s: the names, whether generated columns of FULL count, and the condition that a column is published. $1:
 // the publications as a list in JSON. A partition's own identity decides what the stream says of its rows.
 constexpr char kPartialSql[] = R"sql(
+up (part, oid) AS (
+  SELECT relid, relid FROM generated
+  UNION
+  SELECT up.part, i.inhparent FROM up JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.oid
+  JOIN pg_catalog.pg_class c ON c.oid = up.oid AND c.relispartition)
 SELECT w.schema_name, w.table_name, pn.nspname, part.relname,
-       pg_catalog.string_agg(a.attname::text, ', ' ORDER BY a.attnum),
+       pg_catalog.string_agg(a.name::text, ', ' ORDER BY a.number),
        (SELECT ic.relname
         FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class ic ON ic.oid = x.indexrelid
         WHERE x.indrelid = part.oid AND x.indisunique AND x.indimmediate AND x.indisvalid
@@ -30,38 +53,31 @@ SELECT w.schema_name, w.table_name, pn.nspname, part.relname,
         ORDER BY x.indnatts, ic.relname LIMIT 1),
        coalesce(pg_catalog.pg_stat_get_tuples_updated(part.oid)
                 + pg_catalog.pg_stat_get_tuples_deleted(part.oid), 0)
-FROM (VALUES %s) w (schema_name, table_name)
-JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema_name::name
-JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.table_name::name
-CROSS JOIN LATERAL (SELECT c.oid UNION SELECT t.relid FROM pg_catalog.pg_partition_tree(c.oid) t) tree (oid)
-JOIN pg_catalog.pg_class part ON part.oid = tree.oid
+FROM up JOIN pg_catalog.pg_class c ON c.oid = up.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN (VALUES %s) w (schema_name, table_name) ON w.schema_name::name = n.nspname AND w.table_name::name = c.relname
+JOIN pg_catalog.pg_class part ON part.oid = up.part
 JOIN pg_catalog.pg_namespace pn ON pn.oid = part.relnamespace
-JOIN pg_catalog.pg_attribute a ON a.attrelid = part.oid AND NOT a.attisdropped AND a.attgenerated <> ''
+JOIN generated a ON a.relid = part.oid
 WHERE CASE part.relreplident WHEN 'f' THEN %s ELSE EXISTS (
         SELECT FROM pg_catalog.pg_index x
         CROSS JOIN LATERAL pg_catalog.unnest(x.indkey::int2[]) WITH ORDINALITY k (attnum, place)
-        WHERE x.indrelid = part.oid AND k.place <= x.indnkeyatts AND k.attnum = a.attnum
+        WHERE x.indrelid = part.oid AND k.place <= x.indnkeyatts AND k.attnum = a.number
           AND CASE part.relreplident WHEN 'd' THEN x.indisprimary WHEN 'i' THEN x.indisreplident ELSE false END) END
   AND NOT %s
   AND ($1::text = '[]' OR EXISTS (SELECT FROM pg_catalog.pg_publication p
                           WHERE p.pubname IN (SELECT pg_catalog.json_array_elements_text($1::text::json))
- AND (p.pubupdate OR p.pubdelete)))
+                            AND (p.pubupdate OR p.pubdelete)))
 GROUP BY w.schema_name, w.table_name, pn.nspname, part.relname, part.oid
 ORDER BY 1, 2, 3, 4)sql";
 
-constexpr char kIsPublished[] = R"sql(
-  EXISTS (SELECT FROM pg_catalog.pg_publication_tables pt
-          WHERE pt.pubname IN (SELECT pg_catalog.json_array_elements_text($1::text::json))
- AND pt.schemaname = w.schema_name AND pt.tablename = w.table_name
-            AND a.attname = ANY (pt.attnames)))sql";
-
-// %s: the names, and the condition that a column is published.
+// %s: the names.
 constexpr char kGeneratedSql[] = R"sql(
-SELECT w.schema_name, w.table_name, a.attname
-FROM (VALUES %s) w (schema_name, table_name)
-JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema_name::name
-JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.table_name::name
-JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped AND a.attgenerated <> ''
+relation AS (
+  SELECT a.name, n.nspname, c.relname
+  FROM generated a JOIN pg_catalog.pg_class c ON c.oid = a.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace)
+SELECT w.schema_name, w.table_name, a.name
+FROM relation a JOIN (VALUES %s) w (schema_name, table_name)
+  ON w.schema_name::name = a.nspname AND w.table_name::name = a.relname
 WHERE %s)sql";
 
 TableName NameAt(const Result& rows, int row, int column) {
@@ -107,7 +123,8 @@ absl::StatusOr<std::vector<PartialIdentity>> FindPartialIdentities(Connection& s
   if (version < kFirstVersionWithGenerated) return partial;
   const bool publishes = version >= kFirstVersionThatPublishesThem;
   const auto sql = [&](std::size_t count) {
-    return absl::StrFormat(kPartialSql, ParameterRows(count, 2, 2), publishes ? "true" : "false",
+    return absl::StrFormat(kGeneratedColumns, publishes ? kPublished : "") +
+           absl::StrFormat(kPartialSql, ParameterRows(count, 2, 2), publishes ? "true" : "false",
                            publishes ? kIsPublished : "false");
   };
   WF_RETURN_IF_ERROR(AskFor(source, tables, publication, sql, [&](const Result& rows, int row) {
@@ -144,7 +161,8 @@ absl::StatusOr<std::map<TableName, SourceNotes>> ReadSourceNotes(Connection& sou
   // Before, what is published is not generated; what was generated a moment ago may be plain by now.
   if (source.server_version() < kFirstVersionThatPublishesThem) return notes;
   const auto sql = [](std::size_t count) {
-    return absl::StrFormat(kGeneratedSql, ParameterRows(count, 2, 2), kIsPublished);
+    return absl::StrFormat(kGeneratedColumns, kPublished) +
+           absl::StrFormat(kGeneratedSql, ParameterRows(count, 2, 2), kIsPublished);
   };
   WF_RETURN_IF_ERROR(AskFor(source, tables, publication, sql, [&](const Result& rows, int row) {
     notes[NameAt(rows, row, 0)].generated.emplace(rows.Get(row, 2));

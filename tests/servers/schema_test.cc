@@ -233,5 +233,52 @@ TEST_F(SchemaOf, UniqueIndexThatRowsViolateWaitsAndTheCutoverNamesIt) {
   EXPECT_EQ(Target("SELECT indisvalid FROM pg_index WHERE indexrelid = 't_a'::regclass"), "t");
 }
 
+// A second migration of other tables of the same databases, and a new beginning: types and functions are
+// there.
+TEST_F(SchemaOf, WhatAnotherMigrationBroughtIsTakenAsItIs) {
+  RunOnSource(
+      "CREATE TYPE mood AS ENUM ('a'); CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1';"
+      "CREATE TABLE a (id serial PRIMARY KEY, m mood); CREATE TABLE b (id serial PRIMARY KEY, m mood);"
+      "INSERT INTO b (m) VALUES ('a')");
+  Migrate({"--tables", "public.a"});
+  const std::string second = name() + "_second";
+  const std::vector<std::string> of_second = {
+      "--source", pair_.source_conninfo(), "--target", pair_.target_conninfo(), "--name", second};
+  const auto run = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), of_second.begin(), of_second.end());
+    return RunWalferry(arguments);
+  };
+  const WalferryRun migrated = run({"migrate", "--tables", "public.b", "--until", "caught-up"});
+  EXPECT_EQ(migrated.exit_code, 0) << migrated.err;
+  EXPECT_EQ(Target("SELECT count(*) FROM b"), "1");
+  EXPECT_EQ(run({"cleanup", "--yes"}).exit_code, 0);
+  RunOnTarget("DROP TABLE b; ALTER TYPE mood ADD VALUE 'b'");
+  const WalferryRun refused = run({"migrate", "--tables", "public.b", "--until", "caught-up"});
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_THAT(refused.err, HasSubstr("not as on the source: TYPE public.mood"));
+  EXPECT_EQ(run({"cleanup", "--yes"}).exit_code, 0);
+}
+
+// More than are read in one page of the catalog.
+TEST_F(SchemaOf, ThousandsOfTablesAreMetRightly) {
+  const std::string tables =
+      "DO $$ BEGIN FOR i IN 1..2100 LOOP EXECUTE pg_catalog.format('CREATE TABLE public.m%s (id int PRIMARY "
+      "KEY, "
+      "v int)', i); IF i % 100 = 0 THEN COMMIT; END IF; END LOOP; END $$";
+  RunOnBoth(tables);
+  Publish();
+  RunOnTarget("ALTER TABLE m2099 ADD CHECK (v > 0), ALTER v TYPE bigint");
+  RunOnSource(
+      "DO $$ BEGIN FOR i IN 1..2100 LOOP EXECUTE pg_catalog.format('INSERT INTO public.m%s VALUES (%s, 1)', "
+      "i, i); "
+      "IF i % 100 = 0 THEN COMMIT; END IF; END LOOP; END $$");
+  Stream();
+  EXPECT_EQ(Target("SELECT v FROM m2099"), "1");
+  RunOnTarget("ANALYZE");
+  EXPECT_EQ(
+      Target("SELECT count(*) FROM pg_class WHERE relname ~ '^m[0-9]+$' AND relkind = 'r' AND reltuples = 1"),
+      "2100");
+}
+
 }  // namespace
 }  // namespace walferry

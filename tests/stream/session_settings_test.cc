@@ -44,6 +44,7 @@ const std::map<std::string, std::string>& HostileValues() {
       {"tcp_user_timeout", "7000"},
       {"client_connection_check_interval", "1h"},
       {"client_min_messages", "debug1"},
+      {"jit", "on"},
       {"synchronize_seqscans", "on"},
       {"default_with_oids", "on"},
       {"default_table_access_method", "other_heap"},
