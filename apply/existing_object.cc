@@ -77,6 +77,11 @@ FROM (SELECT 'FOREIGN DATA WRAPPER', fdwname::text, 'pg_catalog.pg_foreign_data_
       ) w (kind, name, class, id)
 WHERE NOT EXISTS (SELECT FROM member m WHERE m.class = w.class AND m.id = w.id))sql";
 
+// Of an identity column the script has an ALTER TABLE under the sequence's name.
+bool IsMadeByItself(const SchemaObject& object) {
+  return object.kind != "SEQUENCE" || object.sql.find("CREATE SEQUENCE ") != object.sql.npos;
+}
+
 }  // namespace
 
 absl::StatusOr<ObjectDefinitions> ReadDefinitions(Connection& connection) {
@@ -88,19 +93,26 @@ absl::StatusOr<ObjectDefinitions> ReadDefinitions(Connection& connection) {
   return definitions;
 }
 
+std::string DifferentObjects(const ObjectDefinitions& source, const ObjectDefinitions& target) {
+  std::string names;
+  for (const auto& [object, definition] : source) {
+    const auto there = target.find(object);
+    if (there == target.end() || there->second == definition) continue;
+    names += (names.empty() ? "" : ", ") + object.first + " " + object.second;
+  }
+  return names;
+}
+
 absl::Status LeaveOutExisting(const ObjectDefinitions& source, const ObjectDefinitions& target,
                               std::vector<SchemaObject>& pre_data) {
-  std::string different;
+  ObjectDefinitions dumped;
   std::erase_if(pre_data, [&](const SchemaObject& object) {
     const std::pair<std::string, std::string> key(object.kind, object.name);
-    const auto there = target.find(key);
-    if (there == target.end()) return false;
-    const auto here = source.find(key);
-    if (here != source.end() && here->second != there->second) {
-      different += (different.empty() ? "" : ", ") + object.kind + " " + object.name;
-    }
+    if (!target.contains(key) || !IsMadeByItself(object)) return false;
+    if (const auto here = source.find(key); here != source.end()) dumped.insert(*here);
     return true;
   });
+  const std::string different = DifferentObjects(dumped, target);
   if (different.empty()) return absl::OkStatus();
   return Errorf(absl::StatusCode::kFailedPrecondition,
                 "the target has these already, and they are not as on the source: %s; drop or rename them "

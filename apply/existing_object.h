@@ -18,6 +18,9 @@ using ObjectDefinitions = std::map<std::pair<std::string, std::string>, std::str
 // Of all user schemas, without what belongs to extensions: one statement. Tables are none of them.
 absl::StatusOr<ObjectDefinitions> ReadDefinitions(Connection& connection);
 
+// "TYPE app.mood, …": what both have, and is not the same; "" where there is nothing. Pure.
+std::string DifferentObjects(const ObjectDefinitions& source, const ObjectDefinitions& target);
+
 // Takes those that are on the target out of the pre-data. kFailedPrecondition, with their names, where some
 // of them are other ones there. Pure.
 absl::Status LeaveOutExisting(const ObjectDefinitions& source, const ObjectDefinitions& target,

@@ -219,8 +219,9 @@ std::shared_ptr<const MappedTable> TableCatalog::Known(const Relation* relation)
   absl::StatusOr<MappedTable> mapped = Begin(relation);
   if (!mapped.ok()) return nullptr;
   if (mapped->in_scope && mapped->unfit.ok()) {
+    if (absl::Now() > ahead_until_) ahead_.clear();
     auto ahead = ahead_.extract(mapped->name);
-    if (ahead.empty() || absl::Now() > ahead_until_) return nullptr;
+    if (ahead.empty()) return nullptr;
     mapped->target = std::move(ahead.mapped());
     // It may have been altered since.
     if (!MapColumns(*relation, *mapped).ok()) return nullptr;

@@ -2,6 +2,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "apply/existing_object.h"
 #include "stream/event_triggers.h"
 #include "tools/check_schema.h"
 #include "tools/excluded_relations.h"
@@ -45,6 +46,27 @@ WHERE NOT pg_catalog.has_schema_privilege(n.oid, 'CREATE') ORDER BY 1)",
     BlockUnlessMade(context, check, "the user may not create in schema " + ListSome(Column(rows, 0)),
                     "GRANT CREATE ON SCHEMA " + QuoteIdentifier(rows.Get(0, 0)) + " TO " +
                         QuoteIdentifier(context.target->user()) + " on the target, and likewise the others");
+  }
+  return absl::OkStatus();
+}
+
+// What another migration brought, or somebody made.
+absl::Status CheckExistingObjects(CheckContext& context, CheckRun& check) {
+  WF_ASSIGN_OR_RETURN(const LeftOut left_out, LeftOutOf(context));
+  WF_ASSIGN_OR_RETURN(ObjectDefinitions source, ReadDefinitions(context.source));
+  WF_ASSIGN_OR_RETURN(const ObjectDefinitions target, ReadDefinitions(*context.target));
+  for (const TableName& relation : left_out.relations) {
+    for (const char* const kind : {"VIEW", "MATERIALIZED VIEW"}) source.erase({kind, relation.ToString()});
+  }
+  for (const DumpedObject& object : left_out.objects) {
+    source.erase({object.type, object.schema + "." + object.name});
+  }
+  const std::string different = DifferentObjects(source, target);
+  if (different.empty()) {
+    check.Pass("those that are there are as on the source");
+  } else {
+    BlockUnlessMade(context, check, "there already, and not as on the source: " + different,
+                    "drop or rename them on the target, or make them as on the source");
   }
   return absl::OkStatus();
 }
@@ -274,6 +296,8 @@ absl::Status IfMade(CheckContext& context, CheckRun& check) {
 
 constexpr std::array kChecks = {
     CheckDefinition{"target-schemas", CheckSide::kTarget, "schemas", IfMade<CheckTargetSchemas>},
+    CheckDefinition{"existing-objects", CheckSide::kBoth, "types and functions",
+                    IfMade<CheckExistingObjects>},
     CheckDefinition{"roles", CheckSide::kBoth, "roles", IfMade<CheckRoles>},
     CheckDefinition{"policy-roles", CheckSide::kBoth, "roles of policies", IfMade<CheckPolicyRoles>},
     CheckDefinition{"target-event-triggers", CheckSide::kTarget, "event triggers", CheckTargetEventTriggers},

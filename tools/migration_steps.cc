@@ -17,7 +17,8 @@ constexpr std::array<std::string_view, 10> kSlot = {
     "wal-level",         "replication-privilege", "replication-connection", "slots-free",
     "senders-free",      "slot-retention",        "slots-inactive",         "names-taken",
     "open-transactions", "prepared-transactions"};
-constexpr std::array<std::string_view, 20> kSchema = {"pg-dump",
+constexpr std::array<std::string_view, 21> kSchema = {"existing-objects",
+                                                      "pg-dump",
                                                       "extension-rows",
                                                       "settings",
                                                       "publications",
