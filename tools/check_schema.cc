@@ -179,9 +179,51 @@ ORDER BY v.relname, n.nspname)"));
   return absl::OkStatus();
 }
 
+// Values of an enum hash by their oids, which are others on the target (pg_dump knows the same:
+// forcePartitionRootLoad): a row belongs to another partition there. So do arrays and domains of them.
+absl::Status CheckHashPartitions(CheckContext& context, CheckRun& check) {
+  if (const std::string none = NoSchemaToMake(context); !none.empty()) {
+    check.Pass(none);
+    return absl::OkStatus();
+  }
+  const std::string chosen = ChosenOids(context);
+  WF_ASSIGN_OR_RETURN(const Result rows, context.source.Execute(R"(
+WITH RECURSIVE made (column_type, id) AS (
+  SELECT oid, oid FROM pg_catalog.pg_type
+  UNION
+  SELECT m.column_type, CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.typelem END
+  FROM made m JOIN pg_catalog.pg_type t ON t.oid = m.id AND (t.typtype = 'd' OR t.typelem <> 0)),
+above (leaf, id) AS (
+  SELECT o, o FROM pg_catalog.unnest($1::oid[]) o
+  UNION
+  SELECT a.leaf, i.inhparent FROM above a JOIN pg_catalog.pg_inherits i ON i.inhrelid = a.id)
+SELECT DISTINCT n.nspname || '.' || c.relname
+FROM above a JOIN pg_catalog.pg_class c ON c.oid = a.id AND c.relkind = 'p'
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = c.oid AND p.partstrat = 'h'
+JOIN pg_catalog.pg_attribute k ON k.attrelid = c.oid AND k.attnum = ANY (p.partattrs::int2[])
+JOIN made m ON m.column_type = k.atttypid
+JOIN pg_catalog.pg_type e ON e.oid = m.id AND e.typtype = 'e'
+ORDER BY 1)",
+                                                                {chosen}));
+  if (rows.rows() == 0) {
+    check.Pass("rows belong to the same partitions on both sides");
+  } else {
+    BlockUnlessMade(
+        context, check,
+        "partitioned by the hash of an enum, whose values hash otherwise on the target, so that rows "
+        "belong to other partitions there: " +
+            ListSome(Column(rows, 0)),
+        "leave it out with --exclude-tables and bring it over by pg_dump "
+        "--load-via-partition-root, or partition it by another column or by LIST first");
+  }
+  return absl::OkStatus();
+}
+
 constexpr std::array kChecks = {
     CheckDefinition{"left-out", CheckSide::kSource, "what was not chosen", CheckLeftOut},
     CheckDefinition{"pg-dump", CheckSide::kSource, "pg_dump", CheckDumpProgram},
+    CheckDefinition{"hash-partitions", CheckSide::kSource, "hash partitions", CheckHashPartitions},
     CheckDefinition{"schema-readable", CheckSide::kSource, "right to describe", CheckReadable},
     CheckDefinition{"source-event-triggers", CheckSide::kSource, "event triggers", CheckSourceEventTriggers,
                     CheckNeed::kStream},

@@ -17,27 +17,12 @@ constexpr std::array<std::string_view, 10> kSlot = {
     "wal-level",         "replication-privilege", "replication-connection", "slots-free",
     "senders-free",      "slot-retention",        "slots-inactive",         "names-taken",
     "open-transactions", "prepared-transactions"};
-constexpr std::array<std::string_view, 21> kSchema = {"existing-objects",
-                                                      "pg-dump",
-                                                      "extension-rows",
-                                                      "settings",
-                                                      "publications",
-                                                      "trimmings",
-                                                      "target-writable",
-                                                      "create-privilege",
-                                                      "target-schemas",
-                                                      "schema-readable",
-                                                      "left-out",
-                                                      "extensions",
-                                                      "extension-versions",
-                                                      "extension-schemas",
-                                                      "extension-rights",
-                                                      "languages",
-                                                      "collation",
-                                                      "collations",
-                                                      "roles",
-                                                      "target-event-triggers",
-                                                      "tables-exist"};
+constexpr std::array<std::string_view, 22> kSchema = {
+    "existing-objects",      "hash-partitions", "pg-dump",         "extension-rows",     "settings",
+    "publications",          "trimmings",       "target-writable", "create-privilege",   "target-schemas",
+    "schema-readable",       "left-out",        "extensions",      "extension-versions", "extension-schemas",
+    "extension-rights",      "languages",       "collation",       "collations",         "roles",
+    "target-event-triggers", "tables-exist"};
 constexpr std::array<std::string_view, 8> kCopy = {"select-privilege", "row-security", "tables-empty",
                                                    "write-privilege",  "columns",      "large-objects",
                                                    "not-replicated",   "money"};

@@ -130,6 +130,23 @@ TEST_F(CheckSchema, OwnerThatMayNotCreateInTheSchemaIsNamed) {
   Expect("roles", "PASS");
 }
 
+TEST_F(CheckSchema, HashPartitionsByAnEnumBlock) {
+  pair_.RunOnSource(
+      "create table h (id int, primary key (id)) partition by hash (id);"
+      "create table h0 partition of h for values with (modulus 1, remainder 0)");
+  Expect("hash-partitions", "PASS");
+  pair_.RunOnSource(
+      "create type mood as enum ('a', 'b'); create domain moods as mood[];"
+      "create table e (m mood, primary key (m)) partition by list (m);"
+      "create table e0 partition of e default partition by hash (m);"
+      "create table e00 partition of e0 for values with (modulus 1, remainder 0);"
+      "create table d (m moods, primary key (m)) partition by hash (m);"
+      "create table d0 partition of d for values with (modulus 1, remainder 0)");
+  EXPECT_THAT(Evidence("hash-partitions", "BLOCK"), HasSubstr("partitions there: public.d, public.e0"));
+  Expect("hash-partitions", "PASS", {"--exclude-tables", "public.d0", "--exclude-tables", "public.e00"});
+  Expect("hash-partitions", "PASS", {"--schema", "none"});
+}
+
 TEST_F(CheckSchema, TableThatPgDumpMayNotLockBlocks) {
   const std::string user = RoleOnSource("wal");
   pair_.RunOnSource("grant select on t to " + user +
