@@ -13,6 +13,8 @@ constexpr std::string_view kHeader = "--\n-- Name: ";
 constexpr std::string_view kEnd = "--\n-- PostgreSQL database dump complete\n";
 // pg_dump sets them before the header of the first entry that needs another value than the one before.
 constexpr std::string_view kEntrySetting = "SET default_";
+// stream/session_settings.h
+constexpr std::string_view kSettingOfEverySession = "SET default_table_access_method = heap;";
 
 bool IsIdentifierCharacter(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '$' || (c & 0x80) != 0;
@@ -346,7 +348,7 @@ std::vector<SchemaObject> PreDataObjects(const std::vector<ScriptEntry>& entries
     }
     if (sql.starts_with(kEntrySetting)) {
       settings = sql.substr(0, sql.find("\n\n"));
-    } else if (!settings.empty()) {
+    } else if (!settings.empty() && settings != kSettingOfEverySession) {
       sql = settings + "\n\n" + sql;
     }
     objects.push_back(
